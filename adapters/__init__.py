@@ -1,0 +1,1 @@
+"""Foreign systems: folder = port, file = system = name in the configuration."""

@@ -1,0 +1,1 @@
+"""Alert sources, one sender a file."""

@@ -1,0 +1,1 @@
+"""Second opinions an organisation adds: each can only deny."""

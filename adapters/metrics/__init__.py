@@ -1,0 +1,1 @@
+"""Metric sources, one system a file."""

@@ -1,0 +1,1 @@
+"""Pagers: who is on call now, one system a file."""

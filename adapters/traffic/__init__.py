@@ -1,0 +1,1 @@
+"""Traffic adapters, one system a file."""

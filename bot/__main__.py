@@ -1,0 +1,565 @@
+"""The command line: `lastgood`. Works while Slack is down; reading commands take --json."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from bot import terminal
+from bot.acting_commands import Json, Suffix, house_acts, incident_acts
+from bot.errors import ConfigError, LastgoodError, Problem
+from bot.policy_commands import policy_app
+from bot.terminal import as_json, local, out, row, tell
+
+if TYPE_CHECKING:  # types only: importing these would make every command wait
+    from bot.domain.entries import Recorded
+    from bot.domain.incident import Incident
+    from bot.ports import Document
+    from bot.reading import Name
+    from bot.store.timeline import Store
+
+ABOUT = """\
+Lastgood {version} puts a model back to its last good version, and proves it.
+See it     demo        the whole story on this machine, no accounts
+Set up     init        write config, runbook, Slack manifest   check       find every mistake
+           manifest    print the Slack app manifest            serve       run the bot
+           schema      let editors complete both files         adapters    what both can name
+           policy      facts, test, explain, lint, replay
+At 3 am    incident    list, show, who, approve, reject, …     rollback    propose one by hand
+           autopilot   off, on, or how it stands               history     what served when, and why
+           trust       how far a rule may go alone             inbox       what led nowhere
+           login       act from here while Slack is down       logout      end that
+           lend        a role you hold, for a time             return      it before its time
+Afterward  timeline    show, verify, export                    postmortem  write it
+Upkeep     db          migrate the database, rebuild its lists
+Works while Slack is down. `lastgood COMMAND --help` has examples.
+Exit 0 ok, 1 problem found, 2 bad usage.
+"""
+
+
+def _about() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return ABOUT.format(version=version("lastgood"))
+    except PackageNotFoundError:  # a source tree that was never installed
+        return ABOUT.format(version="(not installed)")
+
+
+class Teaching(TyperGroup):
+    """The top of the command line: its help is the one page that says what to type when."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the page."""
+        del ctx
+        formatter.write(_about())
+
+
+app = typer.Typer(
+    cls=Teaching, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    context_settings={"max_content_width": terminal.WIDTH},
+)  # fmt: skip
+incident_app = typer.Typer(help="List, show, explain and act on incidents.", no_args_is_help=True)
+timeline_app = typer.Typer(help="Show, verify and export the timeline.", no_args_is_help=True)
+database_app = typer.Typer(help="Migrate the database, rebuild its lists.", no_args_is_help=True)
+app.add_typer(incident_app, name="incident")
+app.add_typer(timeline_app, name="timeline")
+app.add_typer(database_app, name="db")
+app.add_typer(policy_app, name="policy")
+app.add_typer(house_acts)
+incident_app.add_typer(incident_acts)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line, the process's own by default; every expected error is one clear line and exit 1."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a console that lacks ✓ must not end us
+    try:
+        app(arguments, prog_name="lastgood")
+    except ConfigError as error:
+        _refused(error.problems)
+        sys.exit(1)
+    except LastgoodError as error:
+        tell(f"✗ {error}")
+        sys.exit(1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; the last flush must not fail
+        sys.exit(0)
+    except OSError as error:
+        tell(f"✗ {error.filename or 'The system'}: {error.strerror or error}.")
+        sys.exit(1)
+
+
+def _refused(problems: Sequence[Problem]) -> None:
+    from bot.config import environment
+
+    if len(problems) == 1 and not problems[0].line:
+        tell(f"{terminal.as_one_line(problems[0])} Nothing was started.")
+        return
+    for line in terminal.problems(problems, environment().config.parent):
+        tell(line)
+    tell(f"{terminal.counted(len(problems), 'problem')}. Nothing was started.")
+
+
+@app.callback(invoke_without_command=True)
+def top(ctx: typer.Context) -> None:
+    """Teach when nothing was asked."""
+    if ctx.invoked_subcommand is None:
+        out(_about().rstrip())
+
+
+@app.command()
+def serve() -> None:
+    """Run the bot: hooks, Slack, the engine.
+
+    Needs lastgood.yaml and SLACK_BOT_TOKEN, and runs `lastgood check` first; see `lastgood init`.
+
+    Example: SLACK_BOT_TOKEN_FILE=/run/secrets/slack lastgood serve
+    """
+    import asyncio
+
+    from bot.app import run
+    from bot.config import environment
+
+    asyncio.run(run(environment()))
+
+
+@app.command()
+def demo(
+    autoplay: Annotated[
+        bool, typer.Option("--autoplay", help="Play the whole story without a person and end.")
+    ] = False,
+    json: Json = False,
+    port: Annotated[int, typer.Option(help="Port of the page.", min=0, max=65535)] = 8470,
+    folder: Annotated[Path, typer.Option(help="Where the demo keeps its timeline.")] = Path("lastgood-demo"),
+) -> None:
+    """Play the whole story here: no accounts, a real Envoy.
+
+    The bot of the demo is the production code.
+
+    Example: lastgood demo --autoplay --json
+    """
+    import asyncio
+
+    from bot.app import create
+    from bot.demo.world import play
+
+    outcome = asyncio.run(play(create, folder, port, autoplay=autoplay, quiet=json))
+    if json:
+        as_json(outcome)
+    if autoplay and not all(outcome[name] for name in ("accepted", "traffic_moved", "recovered")):
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(json: Json = False) -> None:
+    """Find every mistake in lastgood.yaml and the runbooks.
+
+    Starts nothing and asks nobody. Warnings never stop a start; they go to standard error.
+
+    Example: LASTGOOD_CONFIG=site/lastgood.yaml lastgood check
+    """
+    from bot.config import environment, examine, site_files
+
+    settings = environment()
+    _, problems, warnings = examine(settings)
+    root = settings.config.parent
+    for line in terminal.problems(warnings, root):
+        tell(line)
+    if json:
+        as_json({"ok": not problems, "problems": [_problem(one) for one in problems]})
+    else:
+        for line in terminal.problems(problems, root):
+            out(line)
+        out(_checked(problems, warnings, site_files(settings)))
+    if problems:
+        raise typer.Exit(1)
+
+
+def _problem(one: Problem) -> dict[str, Any]:
+    return {
+        "file": one.file, "line": one.line, "column": one.column, "key": one.key, "message": one.message, "hint": one.hint,
+    }  # fmt: skip
+
+
+def _checked(problems: Sequence[Problem], warnings: Sequence[Problem], files: int) -> str:
+    if not problems:
+        return f"✓ {terminal.counted(files, 'file')} checked, {terminal.counted(len(warnings), 'warning')}."
+    of = f"in {len({one.file for one in problems})} of {terminal.counted(files, 'file')}" if files else "found"
+    return f"{terminal.counted(len(problems), 'problem')} {of}. Nothing was started."
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path()) -> None:
+    """Write a commented configuration, a runbook and the Slack manifest.
+
+    A file that is there already is never overwritten; then nothing is written at all.
+
+    Example: lastgood init site
+    """
+    from bot.starter import NEEDS, write_starter
+
+    for path in write_starter(folder):
+        out(f"✓ wrote {path}")
+    out(f"Next: fill in the channel, people and targets, set {' and '.join(NEEDS)}, then `lastgood check`.")
+
+
+@app.command()
+def manifest(
+    url: Annotated[str, typer.Option(help="Public URL of this bot; left out, the app uses Socket Mode.")] = "",
+) -> None:
+    """Print the Slack app manifest to paste at api.slack.com/apps.
+
+    Example: lastgood manifest --url https://lastgood.example.com
+    """
+    from bot.slack.manifest import manifest as text
+
+    if url and not url.startswith(("http://", "https://")):
+        message = f"`{url}` is no address; it begins with http:// or https://"
+        raise typer.BadParameter(message, param_hint="--url")
+    out(text(url or None, socket_mode=not url).rstrip())
+
+
+@app.command()
+def adapters(json: Json = False) -> None:
+    """List every adapter the configuration can name.
+
+    Example: lastgood adapters --json
+    """
+    from adapters import loading
+    from bot.errors import NotFound
+
+    rows, broken = [], []
+    for port in loading.PORTS:
+        for name in loading.names(port):
+            try:
+                can = getattr(loading.load(port, name), "capabilities", None)
+            except NotFound as error:
+                broken.append(str(error))
+                continue
+            facts = {part: getattr(can, part, None) for part in ("level", "concurrency", "extra")}
+            rows.append({"name": name, "port": port, **facts})
+    if json:
+        as_json(rows)
+    else:
+        for one in rows:
+            out(f"{one['port']:<9}{one['name']:<14}{one['level'] or '':<15}{one['concurrency'] or ''}".rstrip())
+    for sentence in broken:
+        tell(f"✗ {sentence}")
+    if broken:
+        raise typer.Exit(1)
+
+
+@app.command()
+def schema(
+    folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path("runbooks/schemas"),
+    check_only: Annotated[bool, typer.Option("--check", help="Only say whether they are current.")] = False,
+) -> None:
+    """Write the JSON Schemas with which editors complete both files.
+
+    Example: lastgood schema --check
+    """
+    from bot.starter import schema_texts
+
+    stale = []
+    for name, text in schema_texts().items():
+        path = folder / name
+        if not path.exists() or path.read_bytes() != text:
+            stale.append(name)
+            if not check_only:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(text)
+                out(f"✓ wrote {path}")
+    if check_only and stale:
+        message = f"{', '.join(stale)} in {folder} no longer fit the code. Run `lastgood schema`."
+        raise LastgoodError(message)
+
+
+# ── reading a site ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@incident_app.command("list")
+def incident_list(
+    everything: Annotated[bool, typer.Option("--all", help="Closed ones too.")] = False, json: Json = False
+) -> None:
+    """List open incidents, newest first.
+
+    Example: lastgood incident list --all --json
+    """
+    from bot import reading
+    from bot.domain.incident import fold
+    from bot.report import facts
+
+    async def work(store: Store) -> list[Incident]:
+        return [fold(await store.read(one)) for one in await reading.everything(store, open_only=not everything)]
+
+    found = reading.read(work)
+    if json:
+        as_json({"incidents": [facts.listed(one) for one in found]})
+        return
+    for one in found:
+        out(reading.line_of(one))
+    if not found:
+        out("No incident was opened yet." if everything else "Nothing is open.")
+
+
+@incident_app.command("show")
+def incident_show(suffix: Suffix, json: Json = False) -> None:
+    """Show what is wrong, proposed, approved, proven, and next.
+
+    Example: lastgood incident show 7Q4RD
+    """
+    from bot import reading
+    from bot.report import facts
+
+    one = reading.read(lambda store: reading.seen(store, suffix))
+    if json:
+        as_json(facts.shown(one.incident))
+        return
+    for line in reading.shown(one):
+        out(line)
+
+
+@incident_app.command("explain")
+def incident_explain(suffix: Suffix, json: Json = False) -> None:
+    """Say why Lastgood did or did not act.
+
+    Mode, rule, reason, and every rule that was looked at.
+
+    Example: lastgood incident explain 7Q4RD --json
+    """
+    from bot import reading
+    from bot.domain import words
+    from bot.report import facts
+
+    async def work(store: Store) -> tuple[Incident, Name]:
+        return (await reading.find(store, suffix))[0], await reading.names(store)
+
+    incident, name = reading.read(work)
+    found = facts.explained(incident)
+    if json:
+        as_json(found)
+        return
+    out(row("mode", found["mode"] or "none, policy was not asked"))
+    out(row("rule", found["rule"] or "none"))
+    out(row("reason", words.put(found["reason"], name, local)))
+    for n, line in enumerate(found["trace"]):
+        mark = {True: "✓", False: "✗", None: "?"}[line["ok"]]
+        first = f"{'' if n else 'trace':<11}{mark} {words.put(line['name'], name, local)}  "
+        out(terminal.wrapped(first, words.put(line["detail"], name, local)).rstrip())
+
+
+@app.command()
+def history(
+    model: Annotated[str, typer.Argument(help="The model's name.")],
+    env: Annotated[str, typer.Option("--env", help="Only this environment.")] = "",
+    json: Json = False,
+) -> None:
+    """Show what served when, and by whose decision.
+
+    Example: lastgood history fraud-scorer --env prod
+    """
+    from bot import reading
+
+    ledgers, deciders = reading.read(lambda store: reading.history(store, model, env))
+    rows = [(one, served) for one in ledgers for served in reading.newest_first(one.served)]
+    if json:
+        as_json({"served": [reading.stretch(served) for _, served in rows]})
+        return
+    if not rows:
+        out(f"Nothing was seen of {model} yet.")
+    for n, (ledger, served) in enumerate(rows):
+        place = "" if n and rows[n - 1][0] is ledger else ledger.stream.split("/")[1]
+        decider = deciders.get((ledger.stream, served.target, served.since), served.by)
+        out(reading.history_line(place, served, decider, "quarantined" if served.version in ledger.quarantined else ""))
+
+
+@app.command()
+def inbox(
+    before: Annotated[str, typer.Option("--before", help="Go on after this id, the last of the page before.")] = "",
+    json: Json = False,
+) -> None:
+    """List what was received and led nowhere, newest first; messages that say the same are one line.
+
+    Nothing here was acted on: the model is not registered, the environment is not known, or a part could not be read.
+
+    Example: lastgood inbox
+    """
+    from bot import reading
+
+    found = reading.read(lambda store: store.quarantined(before=before or None))
+    if json:
+        as_json({"inbound": [one.as_row() for one in found]})
+        return
+    for line in reading.inbox_lines(found):
+        out(line)
+    if not found:
+        out("Everything that was received led somewhere.")
+
+
+@timeline_app.command("show")
+def timeline_show(
+    suffix: Annotated[str, typer.Argument(metavar="INCIDENT", help="An incident, or the whole name of a stream.")],
+    json: Json = False,
+) -> None:
+    """Show every entry of one incident or stream.
+
+    Example: lastgood timeline show 7Q4RD
+    """
+    from bot import reading
+
+    async def work(store: Store) -> tuple[list[Recorded], Name]:
+        entries = await store.read(suffix) if "/" in suffix else (await reading.find(store, suffix))[1]
+        if not entries:
+            message = f"There is no stream {suffix}. `lastgood timeline export` prints them all."
+            raise LastgoodError(message)
+        return entries, await reading.names(store)
+
+    entries, name = reading.read(work)
+    if json:
+        as_json({"entries": [reading.columns(one) for one in entries]})
+        return
+    for line in reading.entry_lines(entries, name):
+        out(line)
+
+
+@timeline_app.command("verify")
+def timeline_verify(
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Exported checkpoints, JSON lines.", exists=True, dir_okay=False)
+    ] = None,
+    public_key: Annotated[
+        Path | None, typer.Option("--public-key", help="The public key, hexadecimal.", exists=True, dir_okay=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Prove that no entry was changed, put in or taken away.
+
+    What does not hold is named, and the command ends 1. Nothing is written.
+
+    Example: lastgood timeline verify --checkpoint serve.log --public-key lastgood.pub
+    """
+    from bot import reading
+    from bot.config import environment
+    from bot.store.checkpoints import read_exported
+    from bot.store.timeline import path_of
+    from bot.store.verify import verify
+
+    try:
+        exported = read_exported(_text(checkpoint).splitlines()) if checkpoint else []
+    except ValueError as error:
+        message = f"{checkpoint} holds a checkpoint that is no JSON: {error}. Give the lines `serve` printed."
+        raise LastgoodError(message) from error
+    key = _text(public_key).strip() if public_key else None
+    report = verify(path_of(environment().database), exported, key)
+    if json:
+        as_json(report.as_json())
+    else:
+        for line in reading.report_lines(report):
+            out(line)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        message = f"{path} is not UTF-8."
+        raise LastgoodError(message) from error
+
+
+@timeline_app.command("export")
+def timeline_export() -> None:
+    """Print every entry as JSON lines, stream by stream.
+
+    Example: lastgood timeline export > timeline.jsonl
+    """
+    from bot import reading
+
+    async def work(store: Store) -> None:
+        for (stream,) in await store.query("SELECT DISTINCT stream FROM timeline ORDER BY stream"):
+            for one in await store.read(stream):
+                as_json(reading.columns(one))
+
+    reading.read(work)
+
+
+@app.command()
+def postmortem(
+    suffix: Suffix,
+    html: Annotated[bool, typer.Option("--html", help="HTML instead of Markdown.")] = False,
+) -> None:
+    """Write the postmortem of an incident, from its timeline alone.
+
+    Example: lastgood postmortem 7Q4RD --html > 7Q4RD.html
+    """
+    from bot import reading
+    from bot.config import environment, templates_beside
+    from bot.report.postmortem import Postmortems
+
+    async def work(store: Store) -> Document:
+        incident, entries = await reading.find(store, suffix)
+        writer = Postmortems(templates_beside(environment()), await reading.names(store), store.said)
+        template = incident.plan.postmortem if incident.plan else "postmortem.md.j2"
+        return await writer.postmortem(incident, entries, template)
+
+    document = reading.read(work)
+    out((document.html if html else document.markdown).rstrip("\n"))
+
+
+@database_app.command("migrate")
+def database_migrate() -> None:
+    """Bring the database to the format of this version.
+
+    Example: LASTGOOD_DATABASE_URL=sqlite:///copy.db lastgood db migrate
+    """
+    from bot.config import environment
+    from bot.store.schema import FORMAT, migrate
+    from bot.store.timeline import path_of
+
+    url = environment().database
+    migrate(url)
+    out(f"✓ {path_of(url)} has format {FORMAT}")
+
+
+@database_app.command("rebuild")
+def database_rebuild() -> None:
+    """Make the lists beside the timeline again from it.
+
+    Example: lastgood db rebuild
+    """
+    import sqlite3
+
+    from bot.config import environment
+    from bot.report.facts import projected
+    from bot.store.projections import rebuild
+    from bot.store.schema import migrate
+    from bot.store.timeline import connect, path_of
+
+    url = environment().database
+    path = path_of(url)
+    if not path.exists():
+        message = f"There is no database {path}. LASTGOOD_DATABASE_URL names another."
+        raise LastgoodError(message)
+    migrate(url)
+    try:
+        connection = connect(path, write=True)
+        try:
+            count = rebuild(connection, projected)
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        message = f"The database {path} cannot be written: {error}. Nothing was lost: the timeline is as it was."
+        raise LastgoodError(message) from error
+    out(f"✓ rebuilt the list of {terminal.counted(count, 'incident')}")
+
+
+if __name__ == "__main__":
+    main()

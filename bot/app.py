@@ -1,0 +1,464 @@
+"""The whole application, wired. The only module that knows every room."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, cast
+
+import aiohttp
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from slack_sdk.web.async_client import AsyncWebClient
+
+from adapters import loading
+from adapters.engine.local import Local
+from bot.building import Builder
+from bot.clock import SystemClock
+from bot.config import Config, Settings, startable
+from bot.domain.entries import CheckpointSigned, PolicyLoaded
+from bot.domain.incident import Phase, model_stream
+from bot.domain.orders import LOGINS
+from bot.domain.press import Answer, Order, Press
+from bot.errors import ConfigError, LastgoodError, NotFound
+from bot.flow.approve import press
+from bot.flow.intake import take
+from bot.flow.observe import Looks, observe
+from bot.flow.orders import LOGIN_FOR, order
+from bot.flow.path import advance
+from bot.flow.people import who_can
+from bot.flow.publish import publish
+from bot.flow.world import POLICY, Folds, World
+from bot.ids import UlidIds
+from bot.log import JsonLog
+from bot.ports import Append, Clock, Ids, Log, Pager, Work, Write
+from bot.reload import Watch
+from bot.report import facts
+from bot.report.facts import projected
+from bot.report.postmortem import Postmortems
+from bot.roster import Roster, folded
+from bot.slack.bolt import CALL_WITHIN, Desk, SlackApp
+from bot.slack.commands import Command
+from bot.slack.desk import Clerk
+from bot.slack.directory import SlackDirectory
+from bot.slack.surface import SlackSurface
+from bot.store import checkpoints
+from bot.store.schema import migrate, serve_lock
+from bot.store.timeline import Store, path_of
+from bot.terminal import tell
+from bot.web.confirm import Desk as Door
+from bot.web.confirm import Shown, SignInPages, Terminal, shown_of
+from bot.web.sealed import Seal
+from bot.web.server import Host, Standing, create_app, listen
+from bot.web.signin import Provider, SignIn
+
+CHECKPOINT_EVERY = timedelta(minutes=5)
+COUNTED = 500  # open incidents that /metrics looks at
+
+
+@dataclass
+class Application:
+    """One running Lastgood: what `serve`, the demo and the tests start."""
+
+    config: Config
+    settings: Settings
+    store: Store
+    world: World
+    engine: Local
+    client: AsyncWebClient
+    directory: SlackDirectory
+    key: Ed25519PrivateKey
+    print_checkpoint: Callable[[str], None]
+    surfaces: tuple[SlackSurface, ...]
+    pager: Pager | None = None
+    looks: Looks = field(default_factory=Looks)
+    draining: bool = False
+    port: int = 0
+    slack: SlackApp = field(init=False)
+    watch: Watch = field(init=False)
+    clerk: Clerk = field(init=False)
+    signin: SignInPages | None = field(init=False)
+    provider: SignIn | None = field(init=False, default=None)
+    _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    def __post_init__(self) -> None:
+        """Give Slack's requests their way in."""
+        self.signin = self._sign_in()
+        link = self.signin.link if self.signin else _nowhere
+        self.clerk = Clerk(lambda: self.world, self.store, self.take_press, self.take_order, self.directory.name, link)
+        desk = Desk(self.take_press, self.command, self._posted, self.clerk.form, link)
+        secret = self.settings.get("SLACK_SIGNING_SECRET") or ""
+        self.store.ring = self.engine.ring
+        self.slack = SlackApp(
+            self.client, secret, desk, self.world.clock, self.world.log, self.directory,
+            self._coming_secret,
+        )  # fmt: skip
+        self.watch = Watch(self.settings, self.config, self.take_files, self.world.clock, self.world.log)
+
+    async def start(self) -> None:
+        """Open everything, begin to listen, and catch up with what is due."""
+        # One session for every call: the SDK would open a new connection each time.
+        self.client.session = await self._stack.enter_async_context(aiohttp.ClientSession(timeout=CALL_WITHIN))
+        for one in self._opened():
+            await self._stack.enter_async_context(cast("AbstractAsyncContextManager[object]", one))
+        self.directory.recall(await self.store.everybody())
+        await self.slack.hello()
+        await self._load_policy()
+        watch = asyncio.create_task(self.watch.run(), name="files")
+        self._stack.callback(watch.cancel)
+        await self.store.wake(self._standing_work())
+        await self._stack.enter_async_context(self.engine.run(self._handlers()))
+        if token := self.settings.get("SLACK_APP_TOKEN"):
+            await self.slack.open_socket(token)
+        runner = await listen(create_app(self._host()), self._web_host, self._web_port)
+        self._stack.push_async_callback(runner.cleanup)
+        self.port = runner.addresses[0][1]
+
+    def _opened(self) -> list[object]:
+        """Give everything foreign that is opened with the application, each once."""
+        world = self.world
+        used = (*world.targets.values(), *world.metrics.values(), *world.authorizers)
+        return list({id(one): one for one in (*used, world.silences, self.pager, self.provider) if one}.values())
+
+    async def stop(self) -> None:
+        """Stop taking requests, let turns under way end, close everything."""
+        self.draining = True
+        await self.slack.close()
+        await self._stack.aclose()
+        await self._sign()
+
+    @property
+    def _web_host(self) -> str:
+        return self.settings.get("LASTGOOD_HOST") or self.config.file.web.host
+
+    @property
+    def _web_port(self) -> int:
+        return int(self.settings.get("LASTGOOD_PORT") or self.config.file.web.port)
+
+    def _handlers(self) -> dict[str, Callable[[Work], Any]]:
+        return {
+            "advance": self._advance,
+            "inbound": self._inbound,
+            "surface": self._surface,
+            "observe": self._observe,
+            "checkpoint": self._checkpoint,
+        }
+
+    async def _advance(self, work: Work) -> datetime | None:
+        again = await advance(work.stream, self.world)
+        if again is None and (await self.world.incident(work.stream)).phase is Phase.CLOSED:
+            await self.store.wake([Work("checkpoint", checkpoints.STREAM, self.world.clock.now())])
+        return again
+
+    async def _inbound(self, work: Work) -> datetime | None:
+        await take(work.stream.partition("/")[2], self.world)
+        return None
+
+    async def _surface(self, work: Work) -> datetime | None:
+        lane = work.lane.partition("/")[2]
+        for surface in self.world.surfaces:
+            if surface.lane_of(work.stream) == lane:
+                return await publish(work.stream, surface, self.world)
+        return None
+
+    async def _observe(self, work: Work) -> datetime | None:
+        return await observe(work.stream, self.world, self.looks)
+
+    async def _checkpoint(self, work: Work) -> datetime | None:
+        del work
+        sealed = await self._sign()
+        now = self.world.clock.now()
+        await self.store.wake(
+            [
+                Work(f"surface/{surface.lane_of(stream)}", stream, now)
+                for stream in sealed
+                if stream.startswith("incident/")
+                for surface in self.world.surfaces
+            ]
+        )
+        return now + CHECKPOINT_EVERY
+
+    async def _sign(self) -> tuple[str, ...]:
+        """Sign what changed and show it outside; give the streams it covers."""
+        signed = await checkpoints.sign(self.store, self.key)
+        if signed is None:
+            return ()
+        self.print_checkpoint(checkpoints.exported(signed))
+        return tuple(signed.entry.heads) if isinstance(signed.entry, CheckpointSigned) else ()
+
+    def _standing_work(self) -> list[Work]:
+        """What is due at every start: a look at each model, a checkpoint before long."""
+        now = self.world.clock.now()
+        models = {model_stream(environment, model) for environment, model, _ in self.world.targets}
+        return [
+            *(Work("observe", stream, now) for stream in sorted(models)),
+            Work("checkpoint", checkpoints.STREAM, now + CHECKPOINT_EVERY),
+        ]
+
+    async def _load_policy(self) -> None:
+        """Work from here on under the generation at which this process's files are in force."""
+        self.world = replace(self.world, generation=await self._in_force(self.world.catalogue.digest))
+
+    async def _in_force(self, digest: str) -> int:
+        """Record that the files with this digest are in force, unless they are; give the generation."""
+        rows = await self.store.read(POLICY)
+        loaded = [one for one in rows if isinstance(one.entry, PolicyLoaded)]
+        if not loaded or getattr(loaded[-1].entry, "digest", "") != digest:
+            entry = PolicyLoaded(digest=digest, generation=len(loaded) + 1)
+            loaded = await self.store.append(Append(writes=(Write(POLICY, (entry,), rows[-1].epoch if rows else 0),)))
+        return loaded[-1].version
+
+    async def take_files(self, config: Config) -> None:
+        """Put other reviewed files in force: plans made under what concerned them are voided, and their cards say so.
+
+        They are recorded first: nothing is judged by files the timeline does not name. Raises LastgoodError, and then the
+        files from before stay.
+        """
+        generation = await self._in_force(config.catalogue.digest)
+        self.config = config
+        self.world = replace(self.world, catalogue=config.catalogue, observe=config.file.observe, generation=generation)
+        for surface in self.surfaces:
+            surface.adopt(config.catalogue)
+        now = self.world.clock.now()
+        await self.store.wake([Work("advance", stream, now) for stream in await self._open_streams()])
+        self.world.log.info("config.taken", digest=config.catalogue.digest[:8])
+
+    async def _open_streams(self) -> list[str]:
+        streams: list[str] = []
+        while page := await self.store.incidents(streams[-1] if streams else None, open_only=True):
+            streams += page
+        return streams
+
+    # ── what the edges ask ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _host(self) -> Host:
+        return Host(
+            sources=self.world.sources, known=frozenset(loading.names("alerts")), inbox=self.store, clock=self.world.clock,
+            ids=self.world.ids, log=self.world.log, health=self._health, ready=self._ready,
+            draining=lambda: self.draining, standing=self._standing, ring=self.engine.ring, tokens=self._tokens,
+            incidents=self.incidents, incident=self.incident, inbound=self._inbound_json, unrouted=self._unrouted_json,
+            signin=self.signin, who_could=self._who_could,
+            slack=self.slack.handle if self.settings.get("SLACK_SIGNING_SECRET") else None,
+        )  # fmt: skip
+
+    def _health(self) -> dict[str, bool]:
+        return {"engine": self.engine.healthy}
+
+    async def _ready(self) -> dict[str, bool]:
+        return {
+            "timeline": await self.store.writable(),
+            "engine": self.engine.healthy,
+            "policy": self.world.generation > 0 and await self._policy_is_current(),
+            "not_draining": not self.draining,
+        }
+
+    async def _policy_is_current(self) -> bool:
+        """Say whether the files this process read are the ones that were last loaded anywhere."""
+        try:
+            return await self.world.current()
+        except LastgoodError:
+            return False
+
+    async def _standing(self) -> Standing:
+        streams = await self.store.incidents(limit=COUNTED, open_only=True)
+        phases = Counter([(await self.world.incident(stream)).phase.value for stream in streams])
+        glass, refused = await self.store.counted()
+        return Standing(
+            await self.store.pending(),
+            {phase.value: phases[phase.value] for phase in Phase},
+            glass,
+            refused,
+            self.slack.scopes,
+        )
+
+    def _tokens(self) -> list[str]:
+        names = [one.env for one in self.config.file.api.tokens]
+        return [value for name in ("LASTGOOD_API_TOKEN", *names) if (value := self.settings.get(name))]
+
+    async def incidents(self, before: str | None = None) -> list[dict[str, Any]]:
+        """List incidents, newest first."""
+        streams = await self.store.incidents(f"incident/{before}" if before else None)
+        return [facts.listed(await self.world.incident(stream)) for stream in streams]
+
+    async def incident(self, suffix: str) -> dict[str, Any] | None:
+        """Show one incident by any unique ending of its id."""
+        streams = await self.store.ending(suffix)
+        return facts.shown(await self.world.incident(streams[0])) if len(streams) == 1 else None
+
+    async def _inbound_json(self, inbound: str) -> dict[str, Any] | None:
+        found = await self.store.inbound(inbound)
+        return found.as_json() if found else None
+
+    async def _unrouted_json(self, before: str | None = None) -> list[dict[str, Any]]:
+        return [one.as_row() for one in await self.store.quarantined(before=before)]
+
+    async def _posted(self, channel: str, ts: str) -> bool:
+        """Say whether a message is ours; one in our own channel whose ts was not saved yet is."""
+        return channel == self.config.file.slack.channel or await self.store.posted_at(channel, ts) is not None
+
+    async def take_press(self, act: Press) -> Answer:
+        """Take a press from Slack, the page or a test."""
+        return await press(act, self.world)
+
+    async def take_order(self, asked: Order) -> Answer:
+        """Take an order for the whole house from Slack, a page or a test."""
+        return await order(asked, self.world)
+
+    async def command(self, person: str, asked: Command) -> str:
+        """Answer `/rollback`."""
+        return await self.clerk.answer(person, asked)
+
+    def _coming_secret(self) -> str | None:
+        """Give the signing secret that will follow; one whose file is away signs nothing."""
+        try:
+            return self.settings.get("SLACK_SIGNING_SECRET_NEXT")
+        except ConfigError as error:
+            self.world.log.warning("slack.next_secret", error=str(error))
+            return None
+
+    # ── the company's sign-in ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _sign_in(self) -> SignInPages | None:
+        said, clock = self.config.file.signin, self.world.clock
+        if said is None:
+            return None
+        url = self.config.file.web.public_url.rstrip("/")
+        provider = Provider(said.issuer, said.client_id, lambda: said.client_secret.value(self.settings.get))
+        desk = Door(
+            press=self.take_press, order=self.take_order, shown=self._shown, terminal=self._terminal,
+            people=self._people_of, name=self.directory.name, login_for=LOGIN_FOR,
+        )  # fmt: skip
+        self.provider = SignIn(provider, url, clock)
+        return SignInPages(desk, self.provider, Seal(self.key), url, clock, self.world.log)
+
+    async def _shown(self, incident: str) -> Shown | None:
+        try:
+            return shown_of(await self.world.incident(f"incident/{incident}"))
+        except NotFound:
+            return None
+
+    async def _terminal(self, code: str) -> Terminal | None:
+        asked = (await self.world.orders(LOGINS)).asked.get(hashlib.sha256(code.encode()).hexdigest())
+        return Terminal(asked.host, asked.until) if asked and asked.until > self.world.clock.now() else None
+
+    async def _people_of(self, address: str) -> tuple[str, ...]:
+        """Give every account of ours with this address: the one Slack names, and any other this process has seen."""
+        named = await self.directory.by_email(address)
+        known = [one.id for one in self.directory.seen() if one.email and folded(one.email) == folded(address)]
+        return tuple(dict.fromkeys([*([named.id] if named else []), *known]))
+
+    async def _who_could(self, suffix: str) -> tuple[str, ...]:
+        streams = await self.store.ending(suffix)
+        if len(streams) != 1:
+            return ()
+        incident = await self.world.incident(streams[0])
+        return tuple(self.directory.name(one) for one in await who_can(incident, self.world))
+
+
+def _nowhere(press: Press) -> str:
+    del press
+    return ""
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)  # noqa: T201  stdout is where checkpoints go
+
+
+def create(
+    settings: Settings, *, clock: Clock | None = None, ids: Ids | None = None, log: Log | None = None, pages: bool = False,
+    print_checkpoint: Callable[[str], None] = _print,
+) -> Application:  # fmt: skip
+    """Build the whole application from the environment; nothing runs until `start`. Raises ConfigError or TimelineError.
+
+    `pages` says that somebody serves the incidents' pages at `web.public_url`, so that cards may lead there.
+    """
+    config = startable(settings)
+    clock = clock or SystemClock()
+    ids, log = ids or UlidIds(clock), log or JsonLog(clock)
+    migrate(settings.database)
+    store = Store(settings.database, clock, project=projected)
+    key = checkpoints.load_key(settings.get("LASTGOOD_SIGNING_KEY"), store.path)
+    client = AsyncWebClient(
+        token=settings.get("SLACK_BOT_TOKEN"), base_url=settings.get("SLACK_API_URL") or AsyncWebClient.BASE_URL, retry_handlers=[],
+    )  # fmt: skip
+    directory = SlackDirectory(client, clock, "", store.call)
+    build = Builder(config, settings, clock, log)
+    folds, pager, sources = Folds(store), build.pager(), build.sources()
+    roster = Roster(directory, pager, partial(folds.orders, LOGINS), clock)
+    renderer = Postmortems(config.folder / config.file.runbooks, directory.name, store.said)
+
+    def observes(model: str) -> bool:
+        return application.world.observes(model)
+
+    surface = SlackSurface(
+        client, config.file.slack.channel, config.file.web.public_url.rstrip("/"), roster, config.catalogue.roles,
+        renderer, directory.name, pages=pages, models=config.catalogue.models, said=store.said, clock=clock, log=log,
+        sealed=partial(checkpoints.seal, store), orders=folds.orders, observes=observes, trouble=roster.trouble,
+    )  # fmt: skip
+    world = World(
+        timeline=store, inbox=store, work=store, shown=store, clock=clock, ids=ids, log=log, catalogue=config.catalogue,
+        sources=sources, silences=build.silences(sources), targets=build.targets(), metrics=build.metrics(),
+        directory=roster, surfaces=(surface,), renderer=renderer, folds=folds, executor=ids.ulid(),
+        authorizers=build.authorizers(), observe=config.file.observe,
+    )  # fmt: skip
+    application = Application(
+        config, settings, store, world, Local(store, clock, log), client, directory, key, print_checkpoint, (surface,), pager
+    )  # fmt: skip
+    return application
+
+
+async def run(settings: Settings) -> None:
+    """Be `lastgood serve`: take the lock, start, and stop cleanly on SIGTERM or Ctrl-C.
+
+    Raises ConfigError or LastgoodError, one sentence, when it cannot start; then nothing runs and nothing is left open.
+    """
+    startable(settings)  # before any waiting: a mistake is said at once
+    path = path_of(settings.database)
+    if key := settings.get("LASTGOOD_SIGNING_KEY"):
+        checkpoints.load_key(key, path)
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(
+                serve_lock(path, lambda holder: tell(f"Waiting: {holder} serves {path.name}."))
+            )
+            application = await _started(settings, stack)
+        except OSError as error:
+            message = f"The timeline {path} cannot be kept there: {error.strerror or error} ({error.filename or path}). LASTGOOD_DATABASE_URL names another place. Nothing was started."
+            raise LastgoodError(message) from error
+        public = checkpoints.public(application.key)
+        tell(f"✓ Lastgood listens on port {application.port}; timeline {path}; public key {public}")
+        stop = asyncio.Event()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(name, stop.set)
+        await stop.wait()
+
+
+async def _started(settings: Settings, stack: AsyncExitStack) -> Application:
+    """Start the application; `stack` ends it, also when it could start only in part."""
+    application = create(settings)
+    stack.callback(application.store.close)
+    stack.push_async_callback(application.stop)
+    await _free(application._web_host, application._web_port)  # noqa: SLF001  our own object, not yet started
+    await application.start()
+    return application
+
+
+async def _free(host: str, port: int) -> None:
+    """Raise LastgoodError when nobody could listen there: known before anything is due, so that nothing is half done."""
+    try:
+        server = await asyncio.get_running_loop().create_server(asyncio.Protocol, host, port, start_serving=False)
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        message = (
+            f"Port {port} on {host} cannot be listened on: {why}. Set web.port or LASTGOOD_PORT. Nothing was started."
+        )
+        raise LastgoodError(message) from error
+    server.close()
+    await server.wait_closed()

@@ -1,0 +1,63 @@
+"""What the configuration names, built: each adapter by its name, with only its own keys and a context."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from adapters import loading
+from bot.config import Config, Settings
+from bot.ports import Authorizer, Clock, Context, Log, Pager, Silences
+
+
+class Builder:
+    """Builds adapters for one configuration. Nothing is opened."""
+
+    def __init__(self, config: Config, settings: Settings, clock: Clock, log: Log) -> None:
+        """Take secrets from `settings` by name, when an adapter asks for them."""
+        self._file, self._settings, self._clock, self._log = config.file, settings, clock, log
+
+    def _context(self, name: str) -> Context:
+        return Context(clock=self._clock, name=name, log=self._log, secret=self._settings.get)
+
+    def sources(self) -> dict[str, Any]:
+        """Build every alert source."""
+        made = {}
+        for name, keys in self._file.sources.items():
+            kind = loading.load("alerts", name)
+            made[name] = kind(kind.Config.model_validate(keys or {}), self._settings.get)
+        return made
+
+    def silences(self, sources: Mapping[str, Any]) -> Silences | None:
+        """Build what asks the one sender which alerts people silenced there."""
+        made = (make(self._context(name)) for name, one in sources.items() if (make := getattr(one, "silences", None)))
+        return next((one for one in made if one is not None), None)
+
+    def targets(self) -> dict[tuple[str, str, str], Any]:
+        """Build every traffic adapter, by environment, model and target."""
+        made = {}
+        for model, described in self._file.models.items():
+            for place, environment in described.environments.items():
+                for name, target in environment.targets.items():
+                    kind = loading.load("traffic", target.adapter)
+                    made[place, model, name] = kind(kind.Config.model_validate(target.settings), self._context(name))
+        return made
+
+    def metrics(self) -> dict[str, Any]:
+        """Build every metric source."""
+        return {name: self._made("metrics", name, keys) for name, keys in self._file.metrics.items()}
+
+    def authorizers(self) -> tuple[Authorizer, ...]:
+        """Build every second opinion."""
+        return tuple(self._made("authorizers", name, keys) for name, keys in self._file.authorizers.items())
+
+    def pager(self) -> Pager | None:
+        """Build what knows who is on call, None when no pager is configured."""
+        if self._file.pagerduty is None:
+            return None
+        pager: Pager = self._made("paging", "pagerduty", {"from": self._file.pagerduty.from_})
+        return pager
+
+    def _made(self, port: str, name: str, keys: dict[str, Any] | None) -> Any:
+        kind = loading.load(port, name)
+        return kind(kind.Config.model_validate(keys or {}), self._context(name))

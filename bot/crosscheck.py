@@ -1,0 +1,384 @@
+"""What one part of the files says about another: every name must lead somewhere, every quorum must have its people.
+
+This reads what the files say, not what could be made of it, so that a mistake in one place hides none elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from adapters import loading
+from adapters.address import safe
+from bot.crosscheck_policy import PAGED, policy_problems, policy_warnings
+from bot.domain import words
+from bot.domain.alert import same_name
+from bot.errors import ConfigError, NotFound, Problem
+from bot.shapes import held, unsupported
+from bot.site import FILTERS, Site, covers, dig, items_of, keys_of, names_of, priority_of, unknown, versions_of, warning
+from bot.yaml_file import Path_, Source
+
+LATER_SOURCES = frozenset(
+    [
+        "pagerduty", "grafana", "datadog", "sns", "opsgenie", "sentry", "cloudevents", "mlflow", "github", "argo", "falco",
+        "ocsf", "cef",
+    ]
+)  # fmt: skip
+SHIPPED_TEMPLATES = Path(__file__).resolve().parent.parent / "runbooks" / "templates"
+TWO_LOOKS = frozenset(["scrape"])  # metric sources that difference two looks; a figure is read once, at the decision
+_PLAIN = re.compile(r"http://[^/\s]")  # what is no address at all is a complaint of its own
+Secret = Callable[[str], str | None]
+Present = Callable[[str], bool]
+
+
+def problems_of(site: Site) -> list[Problem]:
+    """Give every mistake between the parts."""
+    checks = (_adapters, _sign_in, policy_problems, _models, _runbooks, _twins)
+    return [problem for check in checks for problem in check(site)]
+
+
+# ── adapters ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _adapters(site: Site) -> Iterator[Problem]:
+    """Import every adapter the file names, and hold its keys to the adapter's own `Config`."""
+    for port, section in (("alerts", "sources"), ("metrics", "metrics"), ("authorizers", "authorizers")):
+        for name, keys in site.section(section).items():
+            yield from _keys(site.source, port, name, (section, name), keys)
+    paging = site.section("pagerduty")
+    if paging.keys() == {"from"} and isinstance(paging["from"], str):  # else it is a complaint already
+        yield from _keys(site.source, "paging", "pagerduty", ("pagerduty",), paging)
+    for model, environment, said in site.places():
+        for name, target in keys_of(said, "targets").items():
+            path = ("models", model, "environments", environment, "targets", name)
+            if isinstance(adapter := dig(target, "adapter"), str):
+                rest = {key: value for key, value in target.items() if key != "adapter"}
+                yield from _keys(site.source, "traffic", adapter, path, rest, named=(*path, "adapter"))
+
+
+def _keys(
+    source: Source, port: str, name: str, path: Path_, keys: Any, named: Path_ | None = None
+) -> Iterator[Problem]:
+    if port == "alerts" and name in LATER_SOURCES and name not in loading.names(port):
+        yield unsupported(source, path)
+        return
+    try:
+        kind = loading.load(port, name).Config
+    except NotFound as error:
+        yield source.problem(named or path, _uncapped(str(error)), key=named is None)
+        return
+    if keys is not None:  # an empty section is a complaint of its own
+        yield from held(kind, source, path, keys)[1]
+
+
+def _uncapped(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
+
+
+# ── the company's sign-in ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _sign_in(site: Site) -> Iterator[Problem]:
+    """Hold the sign-in to an address that nobody on the way can answer for."""
+    path: Path_ = ("signin", "issuer")
+    issuer = dig(site.source.content, *path)
+    if isinstance(issuer, str) and _PLAIN.match(issuer) and not safe(issuer):
+        message = "is neither https nor this machine, so anybody on the way could sign in as anybody"
+        yield site.source.problem(path, message, "Give its https address.")
+
+
+# ── models ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _models(site: Site) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    for name, model in site.section("models").items():
+        for alias in (name, *names_of(model, "aliases")):
+            if seen.setdefault(same_name(alias), name) != name:
+                message = f"`{alias}` also names {seen[same_name(alias)]}"
+                yield site.source.problem(("models", name), message, "Keep one.", key=True)
+        owner = keys_of(model, "owner")
+        if any(one.startswith("prod") for one in keys_of(model, "environments")):
+            yield from _owned(site, ("models", name, "owner"), owner)
+    for name, environment, said in site.places():
+        path: Path_ = ("models", name, "environments", environment)
+        yield from _last_good(site, path, name, said)
+        yield from _slis(site, path, said)
+
+
+def _owned(site: Site, path: Path_, owner: dict[str, Any]) -> Iterator[Problem]:
+    """Hold a production model to one owner, and to somebody who is next when the owner does not answer."""
+    named = [key for key in ("usergroup", "member") if owner.get(key)]
+    if not named:
+        hint = "Add `owner: {usergroup: S…}` or `owner: {member: U…}`."
+        yield site.source.problem(path, "a production model needs one owner", hint, key=True)
+    elif len(named) == 2:
+        yield site.source.problem(path, "names two owners, a user group and a member", "Keep one.", key=True)
+    if not owner.get("escalation_policy") and not owner.get("escalate_to"):
+        hint = "Add `escalation_policy: P…` (PagerDuty) or `escalate_to: ROLE` to the owner."
+        yield site.source.problem(path, "a production model needs an escalation path", hint, key=True)
+    if isinstance(role := owner.get("escalate_to"), str) and role not in site.section("roles"):
+        yield unknown(site.source, (*path, "escalate_to"), "there is no role", role, site.section("roles"))
+
+
+def _last_good(site: Site, path: Path_, model: str, said: dict[str, Any]) -> Iterator[Problem]:
+    version = said.get("last_good")
+    for target in keys_of(said, "targets").values():
+        known = versions_of(target)
+        if isinstance(version, str) and known and version not in known:
+            yield unknown(site.source, (*path, "last_good"), f"{model} has no version", version, known)
+            return
+
+
+def _slis(site: Site, path: Path_, said: dict[str, Any]) -> Iterator[Problem]:
+    """Hold every SLI and figure to the metric sources and the keys they take."""
+    metrics = site.section("metrics")
+    read = [(part, name, keys) for part in ("slis", "figures") for name, keys in keys_of(said, part).items()]
+    for part, name, sli in read:
+        at = (*path, part, name)
+        if not isinstance(source := dig(sli, "source"), str):
+            continue
+        if source not in metrics:
+            yield unknown(site.source, (*at, "source"), "there is no metric source", source, metrics)
+            continue
+        if part == "figures" and source in TWO_LOOKS:
+            message = f"{source} needs two looks and a figure is read once, at the decision, so {name} would always be unknown"
+            yield site.source.problem((*at, "source"), message, "Read it from prometheus.")
+            continue
+        rest = {key: value for key, value in sli.items() if key not in ("source", "objective", "good")}
+        try:
+            query = loading.load("metrics", source).Query
+        except NotFound:
+            continue  # named where it is configured
+        yield from held(query, site.source, at, rest)[1]
+
+
+# ── runbooks ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _runbooks(site: Site) -> Iterator[Problem]:
+    names: dict[str, str] = {}
+    for book in site.books:
+        name = dig(book.content, "runbook")
+        if isinstance(name, str) and names.setdefault(name, book.name) != book.name:
+            message = f"`{name}` is also the name of {names[name]}"
+            yield book.problem(("runbook",), message, "Rename one.")
+        yield from _applies_to(site, book)
+        yield from _steps(book)
+        yield from _leads(site, book)
+        template = dig(book.content, "postmortem")
+        if isinstance(template, str) and not _template(site, template):
+            known = {path.name for folder in _folders(site) for path in folder.glob("*.j2")}
+            yield unknown(book, ("postmortem",), "there is no template", template, known)
+
+
+def _folders(site: Site) -> tuple[Path, Path]:
+    return site.folder / "templates", SHIPPED_TEMPLATES
+
+
+def _template(site: Site, name: str) -> bool:
+    return any((folder / name).is_file() for folder in _folders(site))
+
+
+def _applies_to(site: Site, book: Source) -> Iterator[Problem]:
+    places = list(site.places())
+    known = {
+        "models": set(site.section("models")),
+        "environments": {environment for _, environment, _ in places},
+        "sources": {*loading.names("alerts"), *LATER_SOURCES},
+        "slis": {sli for m, e, said in places if covers(book, m, e) for sli in keys_of(said, "slis")},
+    }
+    for what, there in known.items():
+        for n, name in enumerate(items_of(book.content, "applies_to", what)):
+            pattern = what in ("models", "environments") and isinstance(name, str) and "*" in name
+            if isinstance(name, str) and not pattern and name not in there and (there or what == "models"):
+                singular = "SLI" if what == "slis" else what.removesuffix("s")
+                yield unknown(book, ("applies_to", what, n), f"there is no {singular}", name, there)
+
+
+def _steps(book: Source) -> Iterator[Problem]:
+    """Hold the graph of a runbook to its own steps."""
+    steps = items_of(book.content, "rollback", "steps")
+    names = [dig(step, "target") for step in steps]
+    for n, (name, step) in enumerate(zip(names, steps, strict=True)):
+        if isinstance(name, str) and name in names[:n]:
+            message = f"`{name}` is a step already"
+            yield book.problem(("rollback", "steps", n, "target"), message, "A target moves once in a rollback.")
+        for m, after in enumerate(names_of(step, "after")):
+            if after not in names:
+                others = [one for one in names if isinstance(one, str) and one != name]
+                yield unknown(book, ("rollback", "steps", n, "after", m), "there is no step", after, others)
+    yield from _circle(book, steps)
+
+
+def _circle(book: Source, steps: list[Any]) -> Iterator[Problem]:
+    graph: dict[str, list[str]] = {}
+    before: str | None = None
+    for step in steps:
+        if isinstance(name := dig(step, "target"), str):
+            if name in graph:
+                return  # said already, and no graph
+            graph[name] = list(names_of(step, "after")) or ([before] if before else [])
+            before = name
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        circle = " → ".join(reversed(error.args[1]))
+        yield book.problem(
+            ("rollback", "steps"), f"each waits for the one before: {circle}", "Break the circle.", key=True
+        )
+
+
+def _leads(site: Site, book: Source) -> Iterator[Problem]:
+    """Hold the targets, versions and SLIs a runbook names to every place it would be used for; each is said once."""
+    said: set[Path_] = set()
+    for model, environment, place in site.served_by(book):
+        for path, what, name, known in _wanted(book, model, environment, place):
+            if name not in known and path not in said:
+                said.add(path)
+                yield unknown(book, path, what, name, known)
+
+
+def _wanted(
+    book: Source, model: str, environment: str, place: dict[str, Any]
+) -> Iterator[tuple[Path_, str, str, Iterable[str]]]:
+    targets, slis = keys_of(place, "targets"), keys_of(place, "slis")
+    for n, step in enumerate(items_of(book.content, "rollback", "steps")):
+        if isinstance(name := dig(step, "target"), str):
+            yield ("rollback", "steps", n, "target"), f"{model} in {environment} has no target", name, targets
+    for n, name in enumerate(items_of(book.content, "verify", "recovery", "slis")):
+        if isinstance(name, str):
+            yield ("verify", "recovery", "slis", n), f"{model} in {environment} has no SLI", name, slis
+    version = dig(book.content, "rollback", "to", "version")
+    for target in targets.values():
+        if isinstance(version, str) and (known := versions_of(target)):
+            yield ("rollback", "to", "version"), f"{model} in {environment} has no version", version, known
+
+
+def _twins(site: Site) -> Iterator[Problem]:
+    """Find two runbooks of one priority that could both be meant for an incident."""
+    for n, book in enumerate(site.books):
+        for first in site.books[:n]:
+            if priority_of(book) == priority_of(first) and (where := _common(site, book, first)):
+                message = f"matches {where} as {first.name} does, with the same priority {priority_of(book)}"
+                path = ("priority",) if ("priority",) in book.values else ("runbook",)
+                hint = "Give the one to be used a higher `priority`."
+                problem = book.problem(path, message, hint)
+                yield Problem(problem.file, problem.line, problem.column, "priority", message, hint)
+
+
+def _common(site: Site, one: Source, other: Source) -> str | None:
+    for name in FILTERS:
+        ours, theirs = set(names_of(one.content, "applies_to", name)), set(names_of(other.content, "applies_to", name))
+        if ours and theirs and not ours & theirs:
+            return None
+    for model, environment, _ in site.places():
+        if covers(one, model, environment) and covers(other, model, environment):
+            return f"{model} in {environment}"
+    same = dig(one.content, "applies_to") == dig(other.content, "applies_to")
+    return "the same incidents" if same else None
+
+
+# ── warnings ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def warnings_of(site: Site, secret: Secret) -> tuple[list[Problem], list[Problem]]:
+    """Give what never stops a start and a person may want to know; and the secrets whose files cannot be read."""
+    unreadable: list[Problem] = []
+
+    def present(name: str) -> bool:
+        try:
+            return bool(secret(name))
+        except ConfigError as error:
+            unreadable.extend(problem for problem in error.problems if problem not in unreadable)
+            return True
+
+    checks = (_of_sources, _of_tokens, _of_sign_in, _of_paging)
+    found = [problem for check in checks for problem in check(site, present)]
+    return [*_of_runbooks(site), *found, *policy_warnings(site)], unreadable
+
+
+def _of_runbooks(site: Site) -> Iterator[Problem]:
+    for path in sorted(site.folder.glob("*.yml")):
+        yield warning(site.source, ("runbooks",), f"{path.name} is not read", f"Name it {path.stem}.yaml.")
+    if not site.books:
+        message = f"{site.folder} has no runbook, so every incident needs a person"
+        yield warning(site.source, ("runbooks",), message, "`lastgood init` writes a first one.")
+        return
+    for model, environment, _ in site.places():
+        if not any(covers(book, model, environment) for book in site.books):
+            message = f"no runbook applies to {model} in {environment}, so every incident there needs a person"
+            yield warning(site.source, ("models", model, "environments", environment), message, "Add one.")
+
+
+def _of_sources(site: Site, present: Present) -> Iterator[Problem]:
+    for name in loading.names("alerts"):
+        if name not in site.section("sources"):
+            yield warning(site.source, ("sources",), f"{name} is not configured, so /hooks/{name} answers 503")
+            continue
+        keys = site.section("sources", name)
+        absent = [one for one in _credentials(keys) if _missing(one, present)]
+        if absent and len(absent) == len(list(_credentials(keys))):
+            message = f"{words.listed(map(_place_of, absent))} is empty, so /hooks/{name} answers 503"
+            yield warning(site.source, ("sources", name), message, "Set it before `serve`.")
+        elif absent:
+            message = f"{words.listed(map(_place_of, absent))} is empty, so that token opens nothing"
+            yield warning(site.source, ("sources", name), message)
+        yield from _empty(site, ("sources", name, "api_token"), present, f"{name} cannot say what is silenced there")
+
+
+def _of_tokens(site: Site, present: Present) -> Iterator[Problem]:
+    for n, _ in enumerate(items_of(site.source.content, "api", "tokens")):
+        yield from _empty(site, ("api", "tokens", n), present, "that token opens nothing")
+    for name in site.section("metrics"):
+        yield from _empty(site, ("metrics", name, "token"), present, f"{name} is asked without a token")
+    for name in site.section("authorizers"):
+        yield from _empty(site, ("authorizers", name, "token"), present, f"{name} is not asked, and that counts as no")
+
+
+def _of_sign_in(site: Site, present: Present) -> Iterator[Problem]:
+    yield from _empty(site, ("signin", "client_secret"), present, "nobody can sign in")
+
+
+def _empty(site: Site, path: Path_, present: Present, so: str) -> Iterator[Problem]:
+    """Say that the one secret at a path, when one is named there, is not set, and what follows from that."""
+    credential = dig(site.source.content, *path)
+    if isinstance(credential, dict) and _missing(credential, present):
+        message = f"{_place_of(credential)} is empty, so {so}"
+        yield warning(site.source, path, message, "Set it before `serve`.")
+
+
+def _credentials(keys: Any) -> Iterator[Mapping[str, Any]]:
+    for list_ in ("tokens", "secrets"):
+        yield from (one for one in items_of(keys, list_) if isinstance(one, dict))
+
+
+def _missing(credential: Mapping[str, Any], present: Present) -> bool:
+    env, file = credential.get("env"), credential.get("file")
+    if isinstance(env, str):
+        return not present(env)
+    return isinstance(file, str) and not Path(file).is_file()
+
+
+def _place_of(credential: Mapping[str, Any]) -> str:
+    return str(credential.get("env") or credential.get("file"))
+
+
+def _of_paging(site: Site, present: Present) -> Iterator[Problem]:
+    token = present("PAGERDUTY_TOKEN")
+    for name in site.section("models"):
+        policy = dig(site.source.content, "models", name, "owner", "escalation_policy")
+        if isinstance(policy, str):
+            why = "yet: paging comes with a later version" if token else ": PAGERDUTY_TOKEN is not set"
+            message = f"{policy} pages nobody{' ' * token}{why}"
+            yield warning(site.source, ("models", name, "owner", "escalation_policy"), message)
+    lacks = ["PAGERDUTY_TOKEN is not set"] if not token else []
+    lacks += ["there is no `pagerduty: {from: …}`"] if not site.section("pagerduty") else []
+    for name, role in site.section("roles").items():
+        asked = [one for kind in PAGED for one in names_of(role, kind)]
+        if asked and lacks:
+            message = f"{words.listed(lacks)}, so nobody holds {name} by {words.listed(asked)}"
+            yield warning(site.source, ("roles", name), message, "Give what is missing before `serve`.")

@@ -1,0 +1,1 @@
+"""The zero-account world: a Slack look-alike with a page, model servers, load, a real Envoy."""

@@ -1,0 +1,133 @@
+"""An alert as every source is normalised to it."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import AwareDatetime, Field, field_serializer
+
+from bot.domain.value import Value
+
+
+class Severity(StrEnum):
+    """How bad the sender says it is, mildest first."""
+
+    UNKNOWN = "unknown"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """Order severities: 0 is unknown, 4 is critical."""
+        return list(Severity).index(self)
+
+
+class Kind(StrEnum):
+    """What sort of message it is."""
+
+    ALERT = "alert"
+    INCIDENT_UPDATE = "incident_update"
+    CHANGE = "change"
+    SECURITY = "security"
+    DATA = "data"
+    COST = "cost"
+    PIPELINE = "pipeline"
+
+
+class Link(Value):
+    """A link the sender gave; shown only when it is http or https."""
+
+    rel: str
+    url: str
+
+
+class RawRef(Value):
+    """Where an alert came from: the stored request, and the JSON pointer to the alert in its body."""
+
+    id: str  # ULID
+    pointer: str  # RFC 6901, for example "/alerts/0"; empty for the whole body
+
+
+class Alert(Value):
+    """One alert of one message, normalised. Times are aware; `value` and `threshold` are finite or None."""
+
+    source: str
+    kind: Kind = Kind.ALERT
+    fingerprint: str = Field(max_length=240)
+    status: Literal["firing", "acknowledged", "resolved", "update"]
+    severity: Severity = Severity.UNKNOWN
+    model: str | None = None
+    version: str | None = None
+    environment: str | None = None
+    sli: str | None = None
+    value: float | None = Field(default=None, allow_inf_nan=False)
+    threshold: float | None = Field(default=None, allow_inf_nan=False)
+    starts_at: AwareDatetime
+    ends_at: AwareDatetime | None = None
+    summary: str = ""
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    links: tuple[Link, ...] = ()
+    group_key: str | None = None
+    extra: dict[str, str] = Field(default_factory=dict)
+    raw: RawRef | None = None
+    flags: frozenset[str] = frozenset()
+
+    def flagged(self, *flags: str) -> Alert:
+        """Give a copy that carries these flags too."""
+        return self.model_copy(update={"flags": self.flags.union(flags)})
+
+    @field_serializer("flags")
+    def _in_order(self, flags: frozenset[str]) -> list[str]:
+        return sorted(flags)
+
+
+class RawRequest(Value):
+    """An HTTP message as it arrived, credentials left out: what is stored before the 202."""
+
+    id: str  # ULID
+    source: str
+    received_at: AwareDatetime
+    body: bytes
+    headers: dict[str, str] = Field(default_factory=dict)
+    remote: str = ""
+    delivery_id: str | None = None
+
+
+class Rejection(Value):
+    """One part of a message that could not be taken, and where: it is kept in the quarantine inbox."""
+
+    where: str  # JSON pointer
+    reason: str
+
+
+class Parsed(Value):
+    """What a source read in one message. `flags` hold for the whole message, for example `too_many_alerts`."""
+
+    alerts: tuple[Alert, ...] = ()
+    rejected: tuple[Rejection, ...] = ()
+    flags: frozenset[str] = frozenset()
+    outcome: Literal["accepted", "ping", "ignored"] = "accepted"
+    note: str = ""
+
+    @property
+    def result(self) -> str:
+        """What becomes of the message: its `outcome`, unless parts of it (partial) or all of it (quarantined) were set aside."""
+        if self.outcome != "accepted" or not self.rejected:
+            return self.outcome
+        return "partial" if self.alerts else "quarantined"
+
+
+def same_name(text: str) -> str:
+    """Give the form in which model names are compared: NFC, case kept, so look-alike letters never match."""
+    return unicodedata.normalize("NFC", text)
+
+
+def newer(one: datetime, other: datetime | None) -> bool:
+    """Say whether `one` is later than `other`; anything is later than nothing."""
+    return other is None or one > other

@@ -1,0 +1,1 @@
+"""Verbs: one file per stretch of the corridor; read `path.py` first."""

@@ -1,0 +1,323 @@
+"""From a stored request to incidents: one per (environment, model), duplicates counted, the unknown never acted on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from bot.domain import access, words
+from bot.domain import entries as e
+from bot.domain.alert import Alert, Parsed, RawRequest, Rejection
+from bot.domain.catalogue import Catalogue
+from bot.domain.incident import MAX_EPISODES, REOPEN_WITHIN, Incident, Phase, model_stream
+from bot.errors import AlertEnded, Conflict, Denied, NotFound, PayloadInvalid, RequestTaken
+from bot.flow.people import direct, spoken, whose
+from bot.flow.world import FIRST, World, to
+from bot.ports import Append, InboundDone, Said, Work, Write
+
+ATTEMPTS = 5  # at one request before the engine waits and tries again
+IN_THREAD = 64 * 1024  # bytes; more would hold up the event loop
+_LOST = frozenset({"no_model", "unknown_model", "unknown_environment"})
+_ASKABLE = frozenset({Phase.OPENED, Phase.PLANNED, Phase.WAITING, Phase.STUCK, Phase.NOTED})
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What the alerts of one model mean: the writes, the incident's stream, the alerts with what was found out."""
+
+    writes: tuple[Write, ...]
+    stream: str
+    alerts: tuple[Alert, ...]
+    given: tuple[tuple[str, int], ...] = ()
+
+
+Occurrences = frozenset[tuple[str, datetime]]  # fingerprint and start
+Ends = Callable[[Sequence[_Part]], tuple[InboundDone, ...]]  # what of the inbox is done with these parts
+
+
+async def take(inbound_id: str, world: World) -> datetime | None:
+    """Look at one stored request and append what it means, in one transaction that also marks it done.
+
+    Gives None: one look is enough. Raises Conflict when streams keep moving on; the engine then tries later.
+    """
+    raw = await world.inbox.request(inbound_id)
+    if raw is None:
+        return None
+    parsed = await asyncio.to_thread(_parsed, raw, world) if len(raw.body) > IN_THREAD else _parsed(raw, world)
+    try:
+        await _taken(parsed.alerts, world, lambda parts: (_done(raw, parsed, parts),))
+    except RequestTaken:
+        return None
+    return None
+
+
+async def notice(alerts: Sequence[Alert], world: World) -> None:
+    """Append what alerts mean that no sender sent: Lastgood's own, whose model and environment are registered.
+
+    Raises Conflict when streams keep moving on.
+    """
+    await _taken(alerts, world, lambda _: ())
+
+
+async def _taken(alerts: Sequence[Alert], world: World, ends: Ends) -> None:
+    """Append what alerts mean together with the end of the message that brought them, judged anew when streams move on."""
+    ended: Occurrences = frozenset()
+    for _ in range(ATTEMPTS):
+        parts = await _parts(alerts, ended, world)
+        try:
+            await world.timeline.append(_append(parts, ends(parts), world))
+        except RequestTaken:
+            raise
+        except AlertEnded as error:
+            ended |= error.occurrences
+        except Conflict:
+            continue
+        else:
+            return
+    raise Conflict
+
+
+def _parsed(raw: RawRequest, world: World) -> Parsed:
+    """Read the message again and place its alerts."""
+    source = world.sources.get(raw.source)
+    if source is None:
+        return Parsed(rejected=(Rejection(where="", reason=f"source {raw.source} is no longer configured"),))
+    try:
+        parsed = source.parse(raw)
+    except PayloadInvalid as error:
+        return Parsed(rejected=(Rejection(where="", reason=str(error)),))
+    default = getattr(getattr(source, "config", None), "environment", None)
+    placed = tuple(_placed(alert.flagged(*parsed.flags), default, world.catalogue) for alert in parsed.alerts)
+    return parsed.model_copy(update={"alerts": placed})
+
+
+async def _parts(alerts: Sequence[Alert], ended: Occurrences, world: World) -> list[_Part]:
+    told = [_over(alert) if (alert.fingerprint, alert.starts_at) in ended else alert for alert in alerts]
+    return [
+        await _joined(environment, model, group, world) if model else _Part((), "", tuple(group))
+        for (environment, model), group in _grouped(told).items()
+    ]
+
+
+def _over(alert: Alert) -> Alert:
+    """Mark a beginning of which the store knows that it has ended, or that it gave way to a newer one."""
+    return alert.flagged("out_of_order") if alert.status == "firing" else alert
+
+
+def _done(raw: RawRequest, parsed: Parsed, parts: Sequence[_Part]) -> InboundDone:
+    alerts = [alert for part in parts for alert in part.alerts]
+    streams = tuple(part.stream for part in parts if part.stream)
+    error = _error(parsed.rejected, alerts) or parsed.note
+    return InboundDone(raw.id, parsed.result, error, tuple(alerts), streams)
+
+
+def _append(parts: Sequence[_Part], done: tuple[InboundDone, ...], world: World) -> Append:
+    changed = [part for part in parts if part.writes]
+    return Append(
+        writes=tuple(write for part in changed for write in part.writes),
+        given=dict(pair for part in parts for pair in part.given),
+        work=tuple(work for part in changed for work in _work(part.stream, part.writes, world)),
+        inbound=done,
+    )
+
+
+def _work(stream: str, writes: Sequence[Write], world: World) -> tuple[Work, ...]:
+    now = world.clock.now()
+    opens = any(isinstance(entry, e.IncidentOpened) for write in writes for entry in write.entries)
+    return (Work("advance", stream, now), *world.follow(stream, now + FIRST if opens else now))
+
+
+def _placed(alert: Alert, default: str | None, catalogue: Catalogue) -> Alert:
+    """Resolve the model against the registry, exactly; then the environment: the alert's, the source's, the model's only one."""
+    if not alert.model:
+        return alert.flagged("no_model")
+    known = catalogue.model_named(alert.model)
+    if known is None:
+        return alert.flagged("unknown_model")
+    places = catalogue.models[known].environments
+    environment = alert.environment or default or (next(iter(places)) if len(places) == 1 else None)
+    if environment not in places:
+        return alert.model_copy(update={"model": known}).flagged("unknown_environment")
+    return alert.model_copy(update={"model": known, "environment": environment})
+
+
+def _grouped(alerts: Iterable[Alert]) -> dict[tuple[str, str], list[Alert]]:
+    groups: dict[tuple[str, str], list[Alert]] = {}
+    for alert in alerts:
+        key = ("", "") if alert.flags & _LOST else (alert.environment or "", alert.model or "")
+        groups.setdefault(key, []).append(alert)
+    return groups
+
+
+def _error(rejected: Iterable[Rejection], alerts: Iterable[Alert]) -> str:
+    reasons = [f"{one.where}: {one.reason}" if one.where else one.reason for one in rejected]
+    for alert in alerts:
+        if "no_model" in alert.flags:
+            reasons.append(f"{alert.fingerprint} names no model")
+        elif "unknown_model" in alert.flags:
+            reasons.append(f"{alert.fingerprint}: model {alert.model!r} is not registered")
+        elif "unknown_environment" in alert.flags:
+            reasons.append(f"{alert.fingerprint}: no environment of {alert.model} fits")
+    return "; ".join(dict.fromkeys(reasons))[:2000]
+
+
+async def _joined(environment: str, model: str, alerts: list[Alert], world: World) -> _Part:
+    """Give the writes for one model, the incident they belong to, and the alerts with what was found out about them."""
+    ledger = await world.ledger(model_stream(environment, model))
+    known = await world.incident(ledger.last_incident) if ledger.last_incident else None
+    marked = tuple(_marked(alert, known) for alert in alerts)
+    heard = _newest(alert for alert in alerts if "out_of_order" not in alert.flags)
+    # The model's stream moves when an incident opens or closes: what is found out here must hold when it is written.
+    as_read = ((ledger.stream, ledger.epoch),)
+    if known is not None and known.phase is not Phase.CLOSED:
+        writes = _more(known, heard)
+        return _Part(writes, known.stream, marked, as_read if writes else ())
+    firing = tuple(
+        alert for alert in heard if alert.status == "firing" and (known is None or known.alert_is_news(alert))
+    )
+    if not firing:
+        return _Part((), "", marked, as_read if any(alert.status == "resolved" for alert in heard) else ())
+    if known is not None and _relapsed(known, world):
+        entry = e.IncidentReopened(alerts=firing, episode=known.episode + 1)
+        linked = e.IncidentLinked(incident=known.stream, version=firing[0].version)
+        return _Part((Write(known.stream, (entry,), known.epoch), to(ledger, linked)), known.stream, marked)
+    stream = f"incident/{world.ids.ulid()}"
+    tier = world.catalogue.models[model].tier
+    opened = e.IncidentOpened(model=model, environment=environment, tier=tier, alerts=firing)
+    linked = e.IncidentLinked(incident=stream, version=firing[0].version)
+    return _Part((Write(stream, (opened,), 0), to(ledger, linked)), stream, marked)
+
+
+def _newest(alerts: Iterable[Alert]) -> list[Alert]:
+    """Keep one message per alert, the newest occurrence; in one message a resolve of the same occurrence wins."""
+    kept: dict[str, Alert] = {}
+    for alert in alerts:
+        before = kept.get(alert.fingerprint)
+        if before is None or (alert.starts_at, alert.status == "resolved") >= (
+            before.starts_at,
+            before.status == "resolved",
+        ):
+            kept[alert.fingerprint] = alert
+    return list(kept.values())
+
+
+def _marked(alert: Alert, known: Incident | None) -> Alert:
+    before = known.alerts.get(alert.fingerprint) if known else None
+    if before is None:
+        return alert
+    if before.starts_at == alert.starts_at and before.status == alert.status:
+        return alert.flagged("repeat")
+    late = alert.starts_at < before.starts_at or (alert.starts_at == before.starts_at and before.status == "resolved")
+    return alert.flagged("out_of_order") if late else alert
+
+
+def _more(known: Incident, heard: list[Alert]) -> tuple[Write, ...]:
+    """Give what joins and what ends; an end whose beginning is not in the fold may be under way in another message."""
+    firing = tuple(alert for alert in heard if alert.status == "firing" and known.alert_is_news(alert))
+    ended = tuple(
+        alert
+        for alert in heard
+        if alert.status == "resolved"
+        and (alert.fingerprint not in known.alerts or known.alert_is_news(alert))
+        and not alert.flags & {"too_many_alerts", "truncated"}
+    )
+    entries: list[e.Entry] = []
+    if firing:
+        entries.append(e.AlertsJoined(alerts=firing))
+    if ended:
+        entries.append(e.AlertsResolved(alerts=ended))
+    return (Write(known.stream, tuple(entries)),) if entries else ()
+
+
+def _relapsed(known: Incident, world: World) -> bool:
+    recent = known.closed_at is not None and world.clock.now() - known.closed_at <= REOPEN_WITHIN
+    return recent and known.episode < MAX_EPISODES
+
+
+async def propose(
+    person: str, model: str, environment: str | None, wanted: str | None, world: World, *, reason: str = "",
+    via: str = "slack",
+) -> str:  # fmt: skip
+    """Open an incident by hand, or ask for a new plan in the open one; the caller is its requester, `reason` their words.
+
+    Any active person of ours may: nothing moves until somebody else, who holds the roles, approves. Raises Denied or
+    NotFound; Conflict when the model's streams keep moving on.
+    """
+    account = access.account(await direct(person, {}, world), via, world.clock.now(), "ask for a rollback")
+    ruling = access.ruled(account)
+    if ruling.error is not None:
+        world.log.warning("proposal.refused", person=person, model=model, reason=ruling.text)
+        raise ruling.error(ruling.text)
+    name = world.catalogue.model_named(model)
+    if name is None:
+        message = f"No model `{model}` is registered. Known: {', '.join(sorted(world.catalogue.models)) or 'none'}."
+        raise NotFound(message)
+    places = world.catalogue.models[name].environments
+    place = environment or (next(iter(places)) if len(places) == 1 else None)
+    if place not in places:
+        message = f"{name} runs in {', '.join(sorted(places))}; name one of them."
+        raise NotFound(message)
+    for _ in range(ATTEMPTS):
+        try:
+            return await _proposed(_Wish(person, wanted, spoken(reason, world)), name, place, world)
+        except Conflict:
+            continue  # an alert or a look at the model came between
+    raise Conflict
+
+
+async def proposed(stream: str, person: str, world: World) -> str:
+    """Say to a person who asked for a rollback what comes of it, and who has no vote."""
+    incident = await world.incident(stream)
+    return f"Incident {words.short(stream)}: a plan is being made. {whose(incident.requester, person)}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What a person asks for, and why."""
+
+    person: str
+    wanted: str | None
+    said: Said
+
+    @property
+    def why(self) -> str | None:
+        """Give the reference of what they said, None when they said nothing."""
+        return self.said.ref if self.said.text else None
+
+
+async def _proposed(wish: _Wish, model: str, environment: str, world: World) -> str:
+    ledger = await world.ledger(model_stream(environment, model))
+    if ledger.open_incident:
+        return await _asked_again(await world.incident(ledger.open_incident), wish, world)
+    stream = f"incident/{world.ids.ulid()}"
+    tier = world.catalogue.models[model].tier
+    opened = e.IncidentOpened(
+        model=model, environment=environment, tier=tier, requester=wish.person, wanted=wish.wanted, text_ref=wish.why
+    )
+    linked = e.IncidentLinked(incident=stream)
+    await _write(stream, (Write(stream, (opened,), 0), to(ledger, linked)), wish, world)
+    return stream
+
+
+async def _asked_again(incident: Incident, wish: _Wish, world: World) -> str:
+    if incident.claim is not None or incident.phase not in _ASKABLE:
+        doing = (
+            "holds a rollback that has to be settled first"
+            if incident.phase is Phase.STUCK
+            else "is rolling back already"
+        )
+        message = f"{incident.model} {doing} in incident {incident.short}. Nothing was changed."
+        raise Denied(message)
+    repeats = incident.requester is not None and incident.wanted == wish.wanted  # which does not take the wish over
+    entry = e.PlanRequested(
+        person=wish.person, wanted=wish.wanted, requester=incident.requester if repeats else wish.person, text_ref=wish.why
+    )  # fmt: skip
+    await _write(incident.stream, (Write(incident.stream, (entry,), incident.epoch),), wish, world)
+    return incident.stream
+
+
+async def _write(stream: str, writes: tuple[Write, ...], wish: _Wish, world: World) -> None:
+    said = (wish.said,) if wish.said.text else ()
+    await world.timeline.append(Append(writes=writes, work=_work(stream, writes, world), said=said))

@@ -1,0 +1,196 @@
+"""OPENED → PLANNED: read the targets, choose a concrete version, preflight, and hash the plan."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from decimal import Decimal
+
+from bot.domain import words
+from bot.domain.entries import PlanBlocked, PlanMade, VersionServed
+from bot.domain.incident import Incident
+from bot.domain.ledger import Choice, Wanted, choose
+from bot.domain.model import Environment
+from bot.domain.plan import Candidate, Plan, PlanStep
+from bot.domain.runbook import Runbook, TargetStep, ToVersion
+from bot.domain.traffic import Finding, Intent, TargetPlan, TargetState
+from bot.domain.value import digest
+from bot.errors import AdapterError
+from bot.flow.targets import ask, read
+from bot.flow.world import Later, Outcome, Step, World, to, write
+
+BACKOFF = tuple(timedelta(seconds=n) for n in (0, 1, 5, 30))  # after so many voids of this episode
+GIVE_UP = timedelta(seconds=60)
+
+
+async def plan(incident: Incident, world: World) -> Outcome:
+    """Make the plan, or say what blocks it."""
+    ready = incident.since + BACKOFF[min(incident.voids, len(BACKOFF) - 1)]
+    if world.clock.now() < ready:
+        return Later(ready)
+    environment, book = world.catalogue.environment(incident), world.catalogue.runbook(incident)
+    if environment is None or book is None:
+        return _blocked(
+            incident, f"No runbook applies to {incident.model} in {incident.environment}.", "Add one under runbooks/."
+        )
+    names = _targets(book)
+    try:
+        seen = await asyncio.gather(*(read(incident, world, name) for name in names))
+        checks = await asyncio.gather(*(ask(incident, world, n, lambda one: one.preflight()) for n in names))
+        findings = tuple(one for found in checks for one in found)
+        return await _chosen(incident, world, environment, book, dict(zip(names, seen, strict=True)), findings)
+    except AdapterError as error:
+        return _unreachable(incident, world, error)
+
+
+def _targets(book: Runbook) -> list[str]:
+    return [step.target for step in book.rollback.steps if isinstance(step, TargetStep)]
+
+
+def _unreachable(incident: Incident, world: World, error: AdapterError) -> Outcome:
+    now = world.clock.now()
+    if error.retryable and now - incident.since < GIVE_UP:
+        return Later(now + timedelta(seconds=2))
+    return _blocked(incident, f"The target could not be read: {error}", "Mend it, then plan again.")
+
+
+def _blocked(
+    incident: Incident,
+    reason: str,
+    mend: str,
+    *,
+    candidates: tuple[Candidate, ...] = (),
+    bad: str | None = None,
+    nothing: bool = False,
+) -> Step:
+    entry = PlanBlocked(reason=reason, mend=mend, candidates=candidates, bad_version=bad, serves_nothing=nothing)
+    return Step((write(incident, entry),))
+
+
+async def _chosen(
+    incident: Incident,
+    world: World,
+    environment: Environment,
+    book: Runbook,
+    states: dict[str, TargetState],
+    findings: tuple[Finding, ...],
+) -> Step:
+    ledger = await world.ledger(incident.model_stream)
+    choice = choose(ledger, _wanted(incident, world, environment, book, states))
+    if choice.bad is None or (incident.alert_version not in (None, choice.bad) and not incident.requester):
+        named = incident.alert_version or "the version the alert is about"
+        return _blocked(
+            incident,
+            f"{named} serves no traffic, so there is nothing to roll back.",
+            "",
+            candidates=choice.candidates,
+            nothing=True,
+        )
+    if choice.good is None:
+        return _no_good(incident, book, choice)
+    plans = await _target_plans(incident, world, choice, states)
+    blockers = [one for one in (*findings, *(f for p in plans for f in p.findings)) if one.level == "blocker"]
+    if blockers:
+        return _blocked(incident, blockers[0].message, blockers[0].mend, candidates=choice.candidates, bad=choice.bad)
+    made = _plan(incident, world, book, choice, plans, findings)
+    seen = tuple(
+        VersionServed(target=name, split=state.split)
+        for name, state in states.items()
+        if name not in ledger.splits or not ledger.splits[name].same(state.split)
+    )
+    served = (to(ledger, *seen),) if seen else ()
+    return Step((write(incident, PlanMade(plan=made, candidates=choice.candidates)), *served))
+
+
+def _no_good(incident: Incident, book: Runbook, choice: Choice) -> Step:
+    """Say why nothing can take over: what speaks against the version that was asked for, or against each."""
+    asked = _asked(incident, book)
+    reasons = {one.version: one.reason for one in choice.candidates}
+    against = "; ".join(f"{name}: {reason}" for name, reason in reasons.items()) or "it is the only version"
+    if asked is None:
+        reason = f"No version can take over from {choice.bad} ({against})."
+        mend = f"Release a version or set environments.{incident.environment}.last_good."
+    else:
+        why = "it is the version that is rolled back from" if asked == choice.bad else "no target offers it"
+        reason = f"{asked} cannot take over from {choice.bad}: {reasons.get(asked, why).rstrip('.')}."
+        free = [name for name, said in reasons.items() if name != asked and not said.startswith("quarantined")]
+        mend = f"Choose {words.listed(free, 'or')}." if free else "No other version can be chosen."
+    return _blocked(incident, reason, mend, candidates=choice.candidates, bad=choice.bad)
+
+
+def _asked(incident: Incident, book: Runbook) -> str | None:
+    """Give the version a person asked for, else the one the runbook names."""
+    return incident.wanted or (book.rollback.to.version if isinstance(book.rollback.to, ToVersion) else None)
+
+
+def _wanted(
+    incident: Incident, world: World, environment: Environment, book: Runbook, states: dict[str, TargetState]
+) -> Wanted:
+    first = next(iter(states.values()))
+    everywhere = [
+        revision.id
+        for revision in first.revisions
+        if revision.restorable and all(any(r.id == revision.id for r in state.revisions) for state in states.values())
+    ]
+    share: dict[str, Decimal] = {}
+    for state in states.values():
+        for name, percent in state.split.weights.items():
+            share[name] = max(share.get(name, Decimal(0)), percent)
+    return Wanted(
+        versions=everywhere, serving=share, alert_version=incident.alert_version, asked=_asked(incident, book),
+        last_good=environment.last_good, soak=environment.soak, now=world.clock.now(),
+    )  # fmt: skip
+
+
+async def _target_plans(
+    incident: Incident, world: World, choice: Choice, states: dict[str, TargetState]
+) -> list[TargetPlan]:
+    return await asyncio.gather(*(_target_plan(incident, world, choice, n, state) for n, state in states.items()))
+
+
+async def _target_plan(incident: Incident, world: World, choice: Choice, name: str, state: TargetState) -> TargetPlan:
+    intent = Intent(
+        to_split=state.split.moved(str(choice.bad), str(choice.good)), bad=str(choice.bad), good=str(choice.good),
+        reason=f"incident {incident.short}", incident_id=incident.id,
+        idempotency_key=f"{incident.id}/{incident.plans + 1}/{name}",
+    )  # fmt: skip
+    return await ask(incident, world, name, lambda one: one.plan(intent, state))
+
+
+def _plan(
+    incident: Incident,
+    world: World,
+    book: Runbook,
+    choice: Choice,
+    plans: list[TargetPlan],
+    findings: tuple[Finding, ...],
+) -> Plan:
+    return Plan(
+        ordinal=incident.plans + 1, incident=incident.id, model=incident.model, environment=incident.environment,
+        from_version=str(choice.bad), to_version=str(choice.good), observed_serving=choice.observed,
+        good_since=choice.since, good_until=choice.until, steps=_steps(book), targets=tuple(plans),
+        resources=tuple(sorted({_resource(incident, world, p) for p in plans})),
+        on_failure=incident.edit.on_failure if incident.edit else book.rollback.on_failure,
+        editor=incident.edit.person if incident.edit else None,
+        verify=book.verify, confirm=book.confirm, findings=findings, requester=incident.requester, runbook=book.runbook,
+        policy_digest=world.catalogue.policy_digest_of(incident.model, incident.environment), postmortem=book.postmortem,
+        model_digest=world.catalogue.model_digests[incident.model], runbook_digest=world.catalogue.runbook_digests[book.runbook],
+    )  # fmt: skip
+
+
+def _steps(book: Runbook) -> tuple[PlanStep, ...]:
+    """Steps that name no predecessor keep the order written: each waits for the one before it."""
+    steps: list[PlanStep] = []
+    for step in book.rollback.steps:
+        if isinstance(step, TargetStep):
+            after = step.after or ((steps[-1].name,) if steps else ())
+            steps.append(PlanStep(name=step.name, target=step.target, after=after))
+    return tuple(steps)
+
+
+def _resource(incident: Incident, world: World, plan: TargetPlan) -> str:
+    """Name what a target writes to, so two models that share a route never write at once; without a place it is its own."""
+    target = world.catalogue.models[incident.model].environments[incident.environment].targets[plan.target]
+    where = {key: value for key, value in target.settings.items() if key != "versions"}
+    where = where or {"environment": incident.environment, "model": incident.model, "target": plan.target}
+    return f"resource/{target.adapter}-{digest(where)[:12]}"

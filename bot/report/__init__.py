@@ -1,0 +1,1 @@
+"""Folds for people; pure."""

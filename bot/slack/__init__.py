@@ -1,0 +1,1 @@
+"""Slack: the app, the card, the clicks, the commands."""

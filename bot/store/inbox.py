@@ -1,0 +1,257 @@
+"""Requests stored before they are answered, what became of them, and the alerts they held."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, ClassVar
+
+import orjson
+from pydantic import TypeAdapter
+
+from bot.domain.alert import Alert, RawRequest
+from bot.domain.value import canonical
+from bot.errors import AlertEnded, Conflict, LastgoodError, ReadOnly, RequestTaken
+from bot.ports import InboundDone
+from bot.store.chain import stamp, unstamp
+from bot.store.database import Database, text
+from bot.store.work import raise_work
+
+BUSY_WITHIN = 1.0  # seconds a sender waits for the writer; then it is told to send again
+_RECORD = (
+    "id,source,delivery_id,received_at,remote,content_sha256,outcome,error,processed_at,alerts_json,incidents_json"
+)
+_RECEIVE = (
+    "INSERT INTO inbound(id,source,delivery_id,received_at,remote,content_sha256,headers_json,body,outcome,error,"
+    "alerts_json,incidents_json) VALUES(?,?,?,?,?,?,?,?,'pending','','[]','[]')"
+)
+_DONE = "UPDATE inbound SET outcome=?,error=?,processed_at=?,alerts_json=?,incidents_json=? WHERE id=?"
+_OCCURRENCE = (
+    "INSERT INTO occurrence(fingerprint,starts_at,status,last_seen,notify_count,flap_count,incident) "
+    "VALUES(?1,?2,?3,?4,1,coalesce((SELECT flap_count+1 FROM occurrence WHERE fingerprint=?1 AND starts_at<?2 "
+    "ORDER BY starts_at DESC LIMIT 1),0),?5) ON CONFLICT(fingerprint,starts_at) DO UPDATE SET "
+    "status=CASE status WHEN 'resolved' THEN status ELSE excluded.status END,"
+    "last_seen=excluded.last_seen,notify_count=notify_count+1,"
+    "incident=CASE excluded.incident WHEN '' THEN incident ELSE excluded.incident END"
+)
+_KNOWN = "SELECT id FROM inbound WHERE source=? AND delivery_id=?"
+_ENDED = "SELECT 1 FROM occurrence WHERE fingerprint=? AND starts_at>=? AND (starts_at>? OR status='resolved') LIMIT 1"
+_PENDING = "SELECT count(*) FROM inbound WHERE outcome='pending'"
+_ASIDE = (
+    f"SELECT {_RECORD},times FROM inbound JOIN (SELECT max(id) AS newest,count(*) AS times FROM inbound "  # noqa: S608  constants
+    "WHERE error<>'' GROUP BY source,error) ON id=newest WHERE id<? ORDER BY id DESC LIMIT ?"
+)
+_PROOF = "INSERT INTO meta(name,value) VALUES('written_at',?) ON CONFLICT(name) DO UPDATE SET value=excluded.value"
+
+
+@dataclass(frozen=True, slots=True)
+class InboundRecord:
+    """A stored request with its end: what `GET /api/v1/inbound/{id}` answers from. `alerts` are JSON objects."""
+
+    id: str
+    source: str
+    delivery_id: str | None
+    received_at: datetime
+    remote: str
+    content_sha256: str
+    outcome: str  # pending | accepted | partial | quarantined | ignored | ping
+    error: str
+    processed_at: datetime | None
+    alerts: tuple[dict[str, Any], ...]
+    incidents: tuple[str, ...]
+    times: int = 1  # how often the same came, when alike requests are listed once
+
+    def as_row(self) -> dict[str, Any]:
+        """Give the same with when it came, and how often its like did: an item of the lane of what led nowhere."""
+        return {**self.as_json(), "received_at": self.received_at.isoformat(), "times": self.times}
+
+    def as_json(self) -> dict[str, Any]:
+        """Give what `GET /api/v1/inbound/{id}` promises."""
+        return {
+            "id": self.id,
+            "source": self.source,
+            "outcome": self.outcome,
+            "error": self.error,
+            "alerts": list(self.alerts),
+        }
+
+
+class _Turn:
+    """Of the writer that takes a request up and the caller that gives up waiting, exactly one comes first."""
+
+    def __init__(self) -> None:
+        self._door, self._first = threading.Lock(), ""
+
+    def taken_by(self, who: str) -> bool:
+        """Take the turn unless the other has it; True for its holder, however often it asks."""
+        with self._door:
+            self._first = self._first or who
+            return self._first == who
+
+
+class SqlInbox(Database):
+    """The port Inbox, and what people ask about it."""
+
+    high_water: ClassVar[int] = 100_000  # requests that may wait to be looked at
+    counted_every: ClassVar[int] = 256  # requests, so that a long queue is not counted for each
+    _received = 0  # counted by the writer's thread alone, like the next
+    _full = False
+
+    async def receive(self, raw: RawRequest) -> tuple[str, bool]:
+        """Store a request and the work to look at it, in one commit; give its id and whether it was stored before.
+
+        Raises ReadOnly when it is not stored, and then it never will be: the disk refuses, another process holds the
+        file for longer than `BUSY_WITHIN`, or `high_water` requests wait already.
+        """
+        digest, headers = hashlib.sha256(raw.body).hexdigest(), canonical(raw.headers).decode()
+        row = (
+            raw.id, raw.source, raw.delivery_id, stamp(raw.received_at), raw.remote, digest, headers, raw.body,
+        )  # fmt: skip
+        turn = _Turn()
+
+        def job(connection: sqlite3.Connection) -> tuple[str, bool]:
+            if not turn.taken_by("writer"):
+                raise ReadOnly("Its sender was told to send it again.")
+            return self._receive(connection, row)
+
+        writing = self._writer.submit(job)
+        try:
+            async with asyncio.timeout(BUSY_WITHIN):
+                return await asyncio.shield(writing)
+        except TimeoutError:
+            if not turn.taken_by("caller"):
+                return await writing  # it is being stored at this moment
+            writing.cancel()
+            message = f"The timeline {self.path} was busy for {BUSY_WITHIN:g} s."
+            raise ReadOnly(message) from None
+
+    async def writable(self) -> bool:
+        """Prove within a second, with one small write, that the timeline takes more."""
+        try:
+            async with asyncio.timeout(BUSY_WITHIN):
+                await self._writing(lambda connection: connection.execute(_PROOF, (stamp(self._clock.now()),)))
+        except (TimeoutError, LastgoodError):
+            return False
+        return True
+
+    async def pending(self) -> int:
+        """Give how many stored requests wait to be looked at."""
+        ((count,),) = await self.query(_PENDING)
+        return int(count)
+
+    async def request(self, inbound_id: str) -> RawRequest | None:
+        """Give a stored request back."""
+        rows = await self.query(
+            "SELECT id,source,received_at,body,headers_json,remote,delivery_id FROM inbound WHERE id=?", (inbound_id,)
+        )
+        return next((_request(row) for row in rows), None)
+
+    async def inbound(self, inbound_id: str) -> InboundRecord | None:
+        """Give what became of a stored request."""
+        rows = await self.query(f"SELECT {_RECORD} FROM inbound WHERE id=?", (inbound_id,))  # noqa: S608  a constant
+        return next((_record(row) for row in rows), None)
+
+    async def quarantined(self, limit: int = 50, before: str | None = None) -> list[InboundRecord]:
+        """Give the requests in which something led nowhere, newest first; those of one source with one reason once.
+
+        `before` is the last id of the page before.
+        """
+        rows = await self.query(_ASIDE, (before or "~", limit))  # every ULID sorts before the tilde
+        return [_record(row) for row in rows]
+
+    def _receive(self, connection: sqlite3.Connection, row: tuple[Any, ...]) -> tuple[str, bool]:
+        id_, source, delivery_id = row[:3]
+        known = delivery_id is not None and connection.execute(_KNOWN, (source, delivery_id)).fetchone()
+        if known:
+            return known[0], True
+        if self._crowded(connection):
+            message = f"{self.high_water} requests wait to be looked at; no more are taken until they are."
+            raise ReadOnly(message)
+        connection.execute(_RECEIVE, row)
+        raise_work(connection, [("inbound", f"inbound/{id_}", stamp(self._clock.now()))])
+        return id_, False
+
+    def _crowded(self, connection: sqlite3.Connection) -> bool:
+        if self._full or self._received % self.counted_every == 0:
+            self._full = connection.execute(_PENDING).fetchone()[0] >= self.high_water
+        self._received += 1
+        return self._full
+
+
+def check_pending(connection: sqlite3.Connection, done: Sequence[InboundDone]) -> None:
+    """Hold the ends of requests to what is stored.
+
+    Raises RequestTaken for a request that has ended, AlertEnded for alerts said to fire that have ended, and Conflict
+    for a request that was never stored.
+    """
+    for one in done:
+        row = connection.execute("SELECT outcome FROM inbound WHERE id=?", (one.id,)).fetchone()
+        if row is None:
+            message = f"Inbound {one.id} was never stored."
+            raise Conflict(message)
+        if row[0] != "pending":
+            message = f"Inbound {one.id} is done already ({row[0]})."
+            raise RequestTaken(message)
+        ended = [(alert.fingerprint, alert.starts_at) for alert in one.alerts if _has_ended(connection, alert)]
+        if ended:
+            raise AlertEnded(ended)
+
+
+def _has_ended(connection: sqlite3.Connection, alert: Alert) -> bool:
+    """Say whether an alert that intake takes for firing is over: its occurrence ended, or a newer one is known."""
+    if alert.status != "firing" or "out_of_order" in alert.flags:
+        return False
+    at = stamp(alert.starts_at)
+    return connection.execute(_ENDED, (alert.fingerprint, at, at)).fetchone() is not None
+
+
+def end_inbound(connection: sqlite3.Connection, rows: InboundRows, now: str) -> None:
+    """Write the ends of requests and count their alerts."""
+    for (outcome, error, alerts, incidents, id_), occurrences in rows:
+        connection.execute(_DONE, (outcome, error, now, alerts, incidents, id_))
+        connection.executemany(_OCCURRENCE, [(name, at, status, now, where) for name, at, status, where in occurrences])
+
+
+InboundRows = Sequence[tuple[tuple[str, str, str, str, str], Sequence[tuple[str, str, str, str]]]]
+
+
+def inbound_rows(done: Sequence[InboundDone]) -> InboundRows:
+    """Give the texts to be stored, ahead of the writer."""
+    return [(_end(one), [_occurrence(alert, ",".join(one.incidents)) for alert in one.alerts]) for one in done]
+
+
+def _end(done: InboundDone) -> tuple[str, str, str, str, str]:
+    text(done.error)
+    alerts = _alerts().dump_json(done.alerts).decode()
+    return done.outcome, done.error, alerts, canonical(list(done.incidents)).decode(), done.id
+
+
+@cache
+def _alerts() -> TypeAdapter[tuple[Alert, ...]]:
+    return TypeAdapter(tuple[Alert, ...])
+
+
+def _occurrence(alert: Alert, incidents: str) -> tuple[str, str, str, str]:
+    return alert.fingerprint, stamp(alert.starts_at), alert.status, incidents
+
+
+def _request(row: tuple[Any, ...]) -> RawRequest:
+    id_, source, at, body, headers, remote, delivery = row
+    return RawRequest(
+        id=id_, source=source, received_at=unstamp(at), body=body, headers=orjson.loads(headers), remote=remote,
+        delivery_id=delivery,
+    )  # fmt: skip
+
+
+def _record(row: tuple[Any, ...]) -> InboundRecord:
+    id_, source, delivery, received, remote, digest, outcome, error, processed, alerts, incidents, *times = row
+    return InboundRecord(
+        id_, source, delivery, unstamp(received), remote, digest, outcome, error,
+        unstamp(processed) if processed else None, tuple(orjson.loads(alerts)), tuple(orjson.loads(incidents)), *times,
+    )  # fmt: skip

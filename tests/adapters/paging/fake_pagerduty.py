@@ -1,0 +1,279 @@
+"""A fake PagerDuty on loopback, over TLS: `GET /oncalls` as its OpenAPI describes it, strict about every word of a question."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import socket
+import ssl
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from bot.ports import Clock
+
+TOKEN = "u+fake-Key-9f3a77c1b2"
+SENDER = "lastgood@acme.example"
+LISTS = {"schedule_ids[]", "escalation_policy_ids[]", "user_ids[]", "include[]"}
+SINGLE = {"limit", "offset", "total", "since", "until", "earliest", "time_zone"}
+HEADERS = {"Accept": "application/vnd.pagerduty+json;version=2", "From": SENDER}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question."""
+
+    method: str
+    path: str
+    lists: Mapping[str, list[str]]
+    headers: Mapping[str, str]
+
+    @property
+    def query(self) -> dict[str, str]:
+        return {name: ",".join(values) for name, values in self.lists.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer; status 0 cuts the connection instead."""
+
+    status: int
+    body: str = ""
+    headers: Mapping[str, str] | None = None
+
+
+Fault = Callable[[Asked], Reply]
+
+
+class FakePagerDuty:
+    """One account: people, shifts, and the faults the next questions meet."""
+
+    def __init__(self, clock: Clock, folder: Path) -> None:
+        self.clock, self.folder = clock, folder
+        self.token = TOKEN
+        self.people: dict[str, dict[str, Any]] = {}
+        self.shifts: list[dict[str, Any]] = []
+        self.asked: list[Asked] = []
+        self.faults: deque[Fault] = deque()
+        self.hung = threading.Event()
+        self.ca = ""
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        self._server = _Server(("127.0.0.1", self.port), _handler(self, self._certified()))
+        self.port = int(self._server.server_address[1])
+        self._serving = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._serving.start()
+
+    async def stop(self) -> None:
+        self.hung.set()
+        await asyncio.to_thread(self._server.end)
+
+    def _certified(self) -> ssl.SSLContext:
+        self.ca, key = certificate()
+        (self.folder / "fake.pem").write_text(key + self.ca)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.folder / "fake.pem")
+        return context
+
+    # ── what administrators do ────────────────────────────────────────────────────────────────────────────────────
+
+    def person(self, user: str, name: str, email: str | None) -> None:
+        self.people[user] = {"id": user, "type": "user", "summary": name, "name": name}
+        if email is not None:
+            self.people[user]["email"] = email
+
+    def shift(
+        self, user: str, *, schedule: str | None = None, policy: str = "PEP", level: int = 1,
+        start: datetime | None = None, end: datetime | None = None,
+    ) -> None:  # fmt: skip
+        where = {"id": schedule, "type": "schedule_reference", "summary": schedule} if schedule else None
+        self.shifts.append(
+            {
+                "user": user, "schedule": where, "escalation_level": level, "start": _text(start), "end": _text(end),
+                "escalation_policy": {"id": policy, "type": "escalation_policy_reference", "summary": policy},
+            }
+        )  # fmt: skip
+
+    # ── what goes wrong ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def status(self, status: int, times: int = 1, **headers: str) -> None:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.faults.extend([lambda _: Reply(status, '{"error": {"code": 2020, "message": "no"}}', named)] * times)
+
+    def body(self, body: str) -> None:
+        self.faults.append(lambda _: Reply(200, body))
+
+    def hang(self, times: int = 1) -> None:
+        """Say nothing until `hung` is set, then answer."""
+
+        def fault(asked: Asked) -> Reply:
+            self.hung.wait(30)
+            return self._oncalls(asked)
+
+        self.faults.extend([fault] * times)
+
+    def drop(self, times: int = 1) -> None:
+        self.faults.extend([lambda _: Reply(0)] * times)
+
+    # ── answering ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def answer(self, asked: Asked) -> Reply:
+        self.asked.append(asked)
+        if asked.path != "/oncalls" or asked.method != "GET":
+            return _no(404, f"{asked.method} {asked.path}")
+        if asked.headers.get("Authorization") != f"Token token={self.token}":
+            return _no(401, "token")
+        wrong = [name for name, value in HEADERS.items() if asked.headers.get(name) != value]
+        if problem := ", ".join(wrong) or _problem(asked.lists):
+            return _no(400, problem)
+        return self.faults.popleft()(asked) if self.faults else self._oncalls(asked)
+
+    def _oncalls(self, asked: Asked) -> Reply:
+        now = self.clock.now()
+        rows = [one for one in self.shifts if _asked_for(one, asked) and _overlaps(one, now)]
+        offset, limit = int(asked.query.get("offset", 0)), int(asked.query.get("limit", 25))
+        included = "users" in asked.lists.get("include[]", [])
+        shown = [{**one, "user": self._user(one["user"], included=included)} for one in rows[offset : offset + limit]]
+        more = offset + limit < len(rows)
+        content = {"oncalls": shown, "limit": limit, "offset": offset, "more": more, "total": None}
+        return Reply(200, json.dumps(content))
+
+    def _user(self, user: str, *, included: bool) -> dict[str, Any]:
+        if included:
+            return self.people[user]
+        return {"id": user, "type": "user_reference", "summary": self.people[user]["name"]}
+
+
+class _Server(ThreadingHTTPServer):
+    """Every connection has a thread, and all of them end with the server."""
+
+    daemon_threads = False
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(address, handler)
+        self.open: set[socket.socket] = set()
+
+    def handle_error(self, request: Any, address: Any) -> None:
+        """Say nothing: a client that does not trust the certificate, or is gone, is what a test is about."""
+
+    def end(self) -> None:
+        self.shutdown()
+        for one in tuple(self.open):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        self.server_close()
+
+
+def _handler(account: FakePagerDuty, context: ssl.SSLContext) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        timeout = 30
+        server: _Server
+
+        def setup(self) -> None:
+            self.request = context.wrap_socket(self.request, server_side=True)
+            self.server.open.add(self.request)
+            super().setup()
+
+        def finish(self) -> None:
+            with suppress(OSError):
+                super().finish()
+            self.server.open.discard(self.request)
+            self.request.close()
+
+        def do_GET(self) -> None:
+            self._reply("GET")
+
+        def do_POST(self) -> None:
+            self._reply("POST")
+
+        def _reply(self, method: str) -> None:
+            url = urlsplit(self.path)
+            lists = parse_qs(url.query, keep_blank_values=True)
+            reply = account.answer(Asked(method, url.path, lists, dict(self.headers.items())))
+            if not reply.status:
+                self.close_connection = True
+                self.request.shutdown(socket.SHUT_RDWR)
+                return
+            content = reply.body.encode()
+            self.send_response(reply.status)
+            for name, value in {"Content-Type": "application/json", **(reply.headers or {})}.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *args: object) -> None:
+            """Say nothing."""
+
+    return Handler
+
+
+def _problem(lists: Mapping[str, list[str]]) -> str:
+    """Give what of a question PagerDuty does not document."""
+    for name, values in lists.items():
+        if name not in LISTS | SINGLE:
+            return f"unknown parameter {name}"
+        if name in SINGLE and len(values) > 1:
+            return f"{name} twice"
+    if not set(lists.get("include[]", [])) <= {"users", "schedules", "escalation_policies"}:
+        return "include[]"
+    limit, offset = lists.get("limit", ["25"])[0], lists.get("offset", ["0"])[0]
+    if not (limit.isdigit() and offset.isdigit() and 1 <= int(limit) <= 100 and int(limit) + int(offset) <= 10_000):
+        return "limit or offset"
+    return "" if lists.get("earliest", ["true"])[0] in ("true", "false") else "earliest"
+
+
+def _asked_for(shift: dict[str, Any], asked: Asked) -> bool:
+    schedules, policies = asked.lists.get("schedule_ids[]", []), asked.lists.get("escalation_policy_ids[]", [])
+    in_schedule = not schedules or (shift["schedule"] is not None and shift["schedule"]["id"] in schedules)
+    return in_schedule and (not policies or shift["escalation_policy"]["id"] in policies)
+
+
+def _overlaps(shift: dict[str, Any], now: datetime) -> bool:
+    begun = shift["start"] is None or datetime.fromisoformat(shift["start"]) <= now
+    return begun and (shift["end"] is None or datetime.fromisoformat(shift["end"]) > now)
+
+
+def _text(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None
+
+
+def _no(status: int, why: str) -> Reply:
+    return Reply(status, json.dumps({"error": {"message": why, "code": status}}))
+
+
+def certificate() -> tuple[str, str]:
+    """Make a certificate for 127.0.0.1 that signs itself, and its key, both as PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fake PagerDuty")])
+    since = datetime(2020, 1, 1, tzinfo=UTC)
+    made = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(x509.random_serial_number()).not_valid_before(since).not_valid_after(since + timedelta(days=36500))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return made.public_bytes(serialization.Encoding.PEM).decode(), secret.decode()

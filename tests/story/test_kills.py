@@ -1,0 +1,206 @@
+"""Killed with -9 at every append and around every adapter call: one effective shift, a whole chain, one right card."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from bot.clock import SystemClock
+from bot.demo.slack import SlackLookalike
+from bot.domain import entries as e
+from bot.domain.incident import Incident, Phase, fold
+from bot.report.facts import projected
+from bot.store.timeline import Store
+from bot.store.verify import verify
+from tests.story.killable import VERBS
+from tests.story.site import TOKEN, Sli, alert_body, settings, write_config
+
+SCRIPT = Path(__file__).with_name("killable.py")
+
+
+@dataclass
+class World:
+    folder: Path
+    slack: SlackLookalike
+
+    async def serve(self, **env: str) -> asyncio.subprocess.Process:
+        """Start the process and wait until it listens or has died."""
+        (self.folder / "port").unlink(missing_ok=True)
+        given = {**os.environ, **settings(self.folder, self.slack).environ, **env}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, str(SCRIPT), str(self.folder / "port"), env=given
+        )
+        while not (self.folder / "port").exists() and process.returncode is None:
+            await asyncio.sleep(0.02)
+        if (self.folder / "port").exists():
+            port = (self.folder / "port").read_text()
+            self.slack.request_url = f"http://127.0.0.1:{port}/slack/events"
+        return process
+
+    async def entries(self) -> list[e.Recorded]:
+        store = Store(f"sqlite:///{self.folder}/t.db", SystemClock(), project=projected)
+        try:
+            streams = await store.incidents(limit=1)
+            return await store.read(streams[0]) if streams else []
+        finally:
+            store.close()
+
+    async def incident(self) -> Incident | None:
+        found = await self.entries()
+        return fold(found) if found else None
+
+    def effects(self) -> list[str]:
+        path = self.folder / "split.json.effects"
+        return path.read_text().splitlines() if path.exists() else []
+
+
+@asynccontextmanager
+async def world(folder: Path) -> AsyncIterator[World]:
+    folder.mkdir(exist_ok=True)
+    app, sli = web.Application(), Sli()
+    app.router.add_get("/metrics", sli.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    slack = SlackLookalike(SystemClock())
+    await slack.start()
+    write_config(folder, f"http://127.0.0.1:{runner.addresses[0][1]}/metrics")
+    try:
+        yield World(folder, slack)
+    finally:
+        await slack.stop()
+        await runner.cleanup()
+
+
+async def post(made: World, status: str) -> None:
+    """Send until it is taken, as Alertmanager does."""
+    url = made.slack.request_url.replace("/slack/events", "/hooks/alertmanager")
+    async with aiohttp.ClientSession() as http:
+        body = alert_body(status, "f1", "2026-11-23T02:00:00Z")
+        async with http.post(url, json=body, headers={"Authorization": f"Bearer {TOKEN}"}) as answer:
+            assert answer.status == 202
+
+
+async def nudge(made: World) -> bool:
+    """Do what people and the sender would do now; say whether the story is over."""
+    found = await made.incident()
+    if found is None:
+        await post(made, "firing")
+    elif found.phase is Phase.WAITING:
+        for user in ("U0ANA", "U0PRIYA"):
+            await made.slack.click(user, "approve")
+    elif found.phase is Phase.RECOVERED and found.firing:
+        await post(made, "resolved")
+    return found is not None and found.phase is Phase.CLOSED
+
+
+async def play(made: World, process: asyncio.subprocess.Process, seconds: float = 110) -> bool:
+    """Nudge until the incident is closed and its card says so (True), or the process dies (False)."""
+    async with asyncio.timeout(seconds):
+        while process.returncode is None:
+            try:
+                if await nudge(made) and [shown(card) for card in made.slack.cards()] == ["Recovered"]:
+                    return True
+            except (aiohttp.ClientError, OSError):
+                pass  # it died while it was asked
+            await asyncio.sleep(0.1)
+    return False
+
+
+def shown(card: dict[str, Any]) -> str:
+    return str(card["text"]).partition(":")[0]
+
+
+async def to_the_end(made: World, process: asyncio.subprocess.Process) -> None:
+    """Play to the end; a story that does not get there says where it stands."""
+    try:
+        assert await play(made, process)
+    except TimeoutError:
+        found, cards = await made.incident(), [card["text"] for card in made.slack.cards()]
+        log = (made.folder / "serve.log").read_text()[-600:]
+        stands = f"{found.phase} {found.stuck_reason}" if found else "no incident"
+        message = f"stands at {stands}; cards {cards}\n{log}"
+        raise AssertionError(message) from None
+
+
+async def stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+    await process.wait()
+
+
+async def rehearsed(folder: Path) -> list[str]:
+    """Play once without a kill; give every point the story came by, both sides of it."""
+    async with world(folder) as made:
+        process = await made.serve()
+        await to_the_end(made, process)
+        await stop(process)
+    counts = json.loads((folder / "counts.json").read_text())
+    return [f"{kind} {n} {side}" for kind in counts for n in range(1, counts[kind] + 1) for side in ("before", "after")]
+
+
+async def killed_at(folder: Path, point: str, **env: str) -> tuple[str, bool]:
+    """Play with a kill at one point and to the end without; say what is wrong then, and whether the kill came."""
+    async with world(folder) as made:
+        process = await made.serve(KILL=point, **env)
+        killed = not await play(made, process)
+        effects, entries = made.effects(), await made.entries()
+        if killed and not env:
+            process = await made.serve()
+            await to_the_end(made, process)
+        await stop(process)
+    intents = [one for one in entries if isinstance(one.entry, e.StepStarted)]
+    report = verify(made.folder / "t.db")
+    shifts = [line.partition(" ")[2] for line in made.effects()]
+    wrong = [
+        *([f"shifts {shifts}"] if shifts != ["42 0\u00a0%, 41 100\u00a0%"] else []),
+        *(["an effect without intent"] if len(effects) > len(intents) else []),
+        *([str(report.problems)] if not report.ok else []),
+    ]
+    return f"{point}: {'; '.join(wrong)}" if wrong else "", killed
+
+
+async def matrix(folder: Path, points: list[str], **env: str) -> tuple[list[str], int]:
+    """Kill at every point, four worlds at a time; give what went wrong and how many kills came."""
+    limit = asyncio.Semaphore(4)
+
+    async def one(n: int, point: str) -> tuple[str, bool]:
+        async with limit:
+            return await killed_at(folder / str(n), point, **env)
+
+    outcomes = await asyncio.gather(*(one(n, point) for n, point in enumerate(points)))
+    return [wrong for wrong, _ in outcomes if wrong], sum(killed for _, killed in outcomes)
+
+
+@pytest.mark.story
+@pytest.mark.timeout(900)
+async def test_a_kill_at_any_point_leaves_one_shift_one_chain_and_one_card(
+    tmp_path: Path, tell: Callable[[str], None]
+) -> None:
+    points = await rehearsed(tmp_path / "rehearsal")
+    assert {point.split()[0] for point in points} == {"append", *VERBS}
+    wrong, kills = await matrix(tmp_path, points)
+    assert wrong == []
+    assert kills >= 0.8 * len(
+        points
+    )  # how often a target is read depends on the clock; the matrix reaches what it claims
+    tell(f"{kills} kills at {len(points)} points of the story")
+
+
+@pytest.mark.story
+@pytest.mark.timeout(120)
+async def test_the_matrix_catches_a_timeline_that_forgets_the_intent(tmp_path: Path) -> None:
+    wrong, kills = await matrix(tmp_path, ["apply 1 before", "apply 1 after"], FORGETS="1")
+    assert kills == 2
+    assert any("an effect without intent" in one for one in wrong)
