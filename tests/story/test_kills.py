@@ -100,8 +100,8 @@ async def nudge(made: World) -> bool:
     elif found.phase is Phase.WAITING:
         for user in ("U0ANA", "U0PRIYA"):
             await made.slack.click(user, "approve")
-    elif found.phase is Phase.RECOVERED and found.firing:
-        await post(made, "resolved")
+    elif found.firing and made.effects():
+        await post(made, "resolved")  # as soon as traffic has moved, however slowly this machine tells the phases
     return found is not None and found.phase is Phase.CLOSED
 
 
