@@ -105,7 +105,9 @@ async def main(port_file: Path) -> None:
         targets: Any = {key: KillingTarget(target, point) for key, target in app.world.targets.items()}
         app.world = replace(app.world, timeline=timeline, targets=targets, folds=Folds(timeline))
         await app.start()
-        port_file.write_text(str(app.port))
+        written = port_file.with_suffix(".new")
+        written.write_text(str(app.port))
+        written.replace(port_file)  # whoever sees the file finds the whole number in it
         await asyncio.Event().wait()
 
 

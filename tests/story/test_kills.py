@@ -122,10 +122,10 @@ def shown(card: dict[str, Any]) -> str:
     return str(card["text"]).partition(":")[0]
 
 
-async def to_the_end(made: World, process: asyncio.subprocess.Process) -> None:
-    """Play to the end; a story that does not get there says where it stands."""
+async def to_the_end(made: World, process: asyncio.subprocess.Process) -> bool:
+    """Play to the end (True) or the process's death (False); a story that gets to neither says where it stands."""
     try:
-        assert await play(made, process)
+        return await play(made, process)
     except TimeoutError:
         found, cards = await made.incident(), [card["text"] for card in made.slack.cards()]
         log = (made.folder / "serve.log").read_text()[-600:]
@@ -144,7 +144,7 @@ async def rehearsed(folder: Path) -> list[str]:
     """Play once without a kill; give every point the story came by, both sides of it."""
     async with world(folder) as made:
         process = await made.serve()
-        await to_the_end(made, process)
+        assert await to_the_end(made, process), "it died without a kill"
         await stop(process)
     counts = json.loads((folder / "counts.json").read_text())
     return [f"{kind} {n} {side}" for kind in counts for n in range(1, counts[kind] + 1) for side in ("before", "after")]
@@ -154,11 +154,11 @@ async def killed_at(folder: Path, point: str, **env: str) -> tuple[str, bool]:
     """Play with a kill at one point and to the end without; say what is wrong then, and whether the kill came."""
     async with world(folder) as made:
         process = await made.serve(KILL=point, **env)
-        killed = not await play(made, process)
+        killed = not await to_the_end(made, process)
         effects, entries = made.effects(), await made.entries()
         if killed and not env:
             process = await made.serve()
-            await to_the_end(made, process)
+            assert await to_the_end(made, process), "it died without a kill"
         await stop(process)
     intents = [one for one in entries if isinstance(one.entry, e.StepStarted)]
     report = verify(made.folder / "t.db")
