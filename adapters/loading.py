@@ -17,7 +17,14 @@ from bot.errors import NotFound
 
 API_VERSION = 1
 PORTS: Mapping[str, str] = MappingProxyType(
-    {"traffic": "ADAPTER", "alerts": "SOURCE", "metrics": "SOURCE", "paging": "PAGER", "authorizers": "AUTHORIZER"}
+    {
+        "traffic": "ADAPTER",
+        "alerts": "SOURCE",
+        "metrics": "SOURCE",
+        "paging": "PAGER",
+        "authorizers": "AUTHORIZER",
+        "actions": "ACTION",
+    }
 )
 NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"traffic": ("Config", "capabilities"), "metrics": ("Config", "Query")}

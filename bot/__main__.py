@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # types only: importing these would make every command wait
     from bot.reading import Name
     from bot.store.timeline import Store
 
+_DAY = "%d %b %H:%M %Z"
 ABOUT = """\
 Lastgood {version} puts a model back to its last good version, and proves it.
 See it     demo        the whole story on this machine, no accounts
@@ -33,6 +34,7 @@ Set up     init        write config, runbook, Slack manifest   check       find 
            policy      facts, test, explain, lint, replay
 At 3 am    incident    list, show, who, approve, reject, …     rollback    propose one by hand
            autopilot   off, on, or how it stands               history     what served when, and why
+           ready       could it go back now?                   release     a version from quarantine
            trust       how far a rule may go alone             inbox       what led nowhere
            login       act from here while Slack is down       logout      end that
            lend        a role you hold, for a time             return      it before its time
@@ -359,25 +361,58 @@ def incident_explain(suffix: Suffix, json: Json = False) -> None:
 def history(
     model: Annotated[str, typer.Argument(help="The model's name.")],
     env: Annotated[str, typer.Option("--env", help="Only this environment.")] = "",
+    at: Annotated[
+        str, typer.Option("--at", metavar="TIME", help="Only what served then: 14:03, or 2026-11-23T14:03.")
+    ] = "",
     json: Json = False,
 ) -> None:
     """Show what served when, and by whose decision.
 
-    Example: lastgood history fraud-scorer --env prod
+    Example: lastgood history fraud-scorer --env prod --at 14:03
     """
     from bot import reading
 
-    ledgers, deciders = reading.read(lambda store: reading.history(store, model, env))
+    then = reading.moment(at) if at else None
+    ledgers, deciders = reading.read(lambda store: reading.history(store, model, env, then))
     rows = [(one, served) for one in ledgers for served in reading.newest_first(one.served)]
+    if then is not None:
+        rows = [(one, served) for one, served in rows if served.until is None]
     if json:
         as_json({"served": [reading.stretch(served) for _, served in rows]})
         return
     if not rows:
-        out(f"Nothing was seen of {model} yet.")
+        out(f"Nothing was seen of {model} {f'until {local(then, _DAY)}' if then else 'yet'}.")
     for n, (ledger, served) in enumerate(rows):
         place = "" if n and rows[n - 1][0] is ledger else ledger.stream.split("/")[1]
         decider = deciders.get((ledger.stream, served.target, served.since), served.by)
         out(reading.history_line(place, served, decider, "quarantined" if served.version in ledger.quarantined else ""))
+
+
+@app.command()
+def ready(
+    model: Annotated[str, typer.Argument(help="A model's name; every model without it.")] = "",
+    env: Annotated[str, typer.Option("--env", help="Only this environment.")] = "",
+    json: Json = False,
+) -> None:
+    """Say whether a model could be rolled back right now, as `serve` last looked.
+
+    `serve` looks every ten minutes. Ends 1 when one of them could not, or nobody can tell.
+
+    Example: lastgood ready fraud-scorer
+    """
+    from bot import reading
+
+    ledgers = reading.read(lambda store: reading.ledgers(store, model, env))
+    if json:
+        as_json({"ready": [reading.readiness(one) for one in ledgers]})
+    else:
+        for one in ledgers:
+            for line in reading.ready_lines(one):
+                out(line)
+        if not ledgers:
+            out("No model was looked at yet; `lastgood serve` does.")
+    if not ledgers or any(one.readiness is None or not one.readiness.ready for one in ledgers):
+        raise typer.Exit(1)
 
 
 @app.command()

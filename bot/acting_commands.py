@@ -316,6 +316,104 @@ def incident_retry(suffix: Suffix, *, json: Json = False) -> None:
     _act(_seen(suffix), "retry", json=json)
 
 
+@incident_acts.command("pause")
+def incident_pause(suffix: Suffix, *, reason: Why, json: Json = False) -> None:
+    """Let no further step of a rollback start.
+
+    What is under way ends. After 15 min a person is called.
+
+    Example: lastgood incident pause 7Q4RD --reason "Network work until 03:30"
+    """
+    _act(_seen(suffix), "pause", json=json, reason=reason)
+
+
+@incident_acts.command("resume")
+def incident_resume(suffix: Suffix, *, json: Json = False) -> None:
+    """Let a paused rollback go on.
+
+    Example: lastgood incident resume 7Q4RD
+    """
+    _act(_seen(suffix), "resume", json=json)
+
+
+@incident_acts.command("skip")
+def incident_skip(suffix: Suffix, *, reason: Why, json: Json = False) -> None:
+    """Go on without the unfinished step.
+
+    A skipped step of a target is never proven, and every verdict says so.
+
+    Example: lastgood incident skip 7Q4RD --reason "The cache is empty anyway"
+    """
+    _act(_seen(suffix), "skip", json=json, reason=reason)
+
+
+@incident_acts.command("by-hand")
+def incident_by_hand(suffix: Suffix, *, reason: Why, json: Json = False) -> None:
+    """Say that you did the unfinished step by hand.
+
+    It is read and proven like any other.
+
+    Example: lastgood incident by-hand 7Q4RD --reason "Set both weights over the admin port"
+    """
+    _act(_seen(suffix), "by_hand", json=json, reason=reason)
+
+
+@incident_acts.command("compensate")
+def incident_compensate(suffix: Suffix, *, reason: Why, json: Json = False) -> None:
+    """Put back what a rollback applied, in exact reverse.
+
+    Example: lastgood incident compensate 7Q4RD --reason "41 cannot read the new features"
+    """
+    _act(_seen(suffix), "compensate", json=json, reason=reason)
+
+
+@incident_acts.command("fix")
+def incident_fix(
+    suffix: Suffix,
+    *,
+    reason: Annotated[str, typer.Option("--reason", help="What was wrong, and what mends it.")],
+    version: Annotated[str, typer.Option("--version", help="The version that holds the fix.")] = "",
+    json: Json = False,
+) -> None:
+    """Record the fix.
+
+    Until then a recovered incident is mitigated, not fixed.
+
+    Example: lastgood incident fix 7Q4RD --version 43 --reason "merchant_age is filled again"
+    """
+    _act(_seen(suffix), "fix", json=json, reason=reason, asked={"version": version})
+
+
+@incident_acts.command("grade")
+def incident_grade(
+    suffix: Suffix,
+    grade: Annotated[Literal["helped", "neutral", "harmful"], typer.Argument(help="How it was.")],
+    *,
+    reason: Why,
+    json: Json = False,
+) -> None:
+    """Overrule the grade of a rollback.
+
+    Example: lastgood incident grade 7Q4RD neutral --reason "The feed recovered by itself"
+    """
+    _act(_seen(suffix), "grade", json=json, reason=reason, asked={"grade": grade})
+
+
+@incident_acts.command("clear")
+def incident_clear(
+    suffix: Suffix,
+    leftover: Annotated[str, typer.Argument(help="What is gone, as `lastgood incident show` names it.")],
+    *,
+    reason: Why,
+    json: Json = False,
+) -> None:
+    """Clear what a rollback left behind.
+
+    Example: lastgood incident clear 7Q4RD route --reason "The static weights say the same now"
+    """
+    _act(_seen(suffix), "clear", json=json, reason=reason, asked={"leftover": leftover})
+
+
 @incident_acts.command("choose")
 def incident_choose(
     suffix: Suffix,
@@ -538,6 +636,25 @@ def trust(
     """
     where = {"environment": env} if env else {}
     _order("trust", {"model": model, "rule": rule, "rung": rung, **where}, reason, json=json)
+
+
+@house_acts.command()
+def release(
+    model: Annotated[str, typer.Argument(help="The model.")],
+    version: Annotated[str, typer.Argument(help="A quarantined version of it.")],
+    *,
+    reason: Why,
+    env: Annotated[str, typer.Option("--env", help="The environment, when there are several.")] = "",
+    json: Json = False,
+) -> None:
+    """Release a version from quarantine.
+
+    A rollback may go to it again, and the gate lets it serve. You answer for that with your name.
+
+    Example: lastgood release fraud-scorer 42 --reason "merchant_age is filled again"
+    """
+    where = {"environment": env} if env else {}
+    _order("release", {"model": model, "version": version, **where}, reason, json=json)
 
 
 @house_acts.command()

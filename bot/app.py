@@ -28,7 +28,9 @@ from bot.domain.incident import Phase, model_stream
 from bot.domain.orders import LOGINS
 from bot.domain.press import Answer, Order, Press
 from bot.errors import ConfigError, LastgoodError, NotFound
+from bot.flow import readiness
 from bot.flow.approve import press
+from bot.flow.gate import Ruling, is_going_back, may_go_on, may_serve
 from bot.flow.intake import take
 from bot.flow.observe import Looks, observe
 from bot.flow.orders import LOGIN_FOR, order
@@ -36,6 +38,7 @@ from bot.flow.path import advance
 from bot.flow.people import who_can
 from bot.flow.publish import publish
 from bot.flow.world import POLICY, Folds, World
+from bot.heartbeat import beat
 from bot.ids import UlidIds
 from bot.log import JsonLog
 from bot.ports import Append, Clock, Ids, Log, Pager, Work, Write
@@ -60,6 +63,7 @@ from bot.web.server import Host, Standing, create_app, listen
 from bot.web.signin import Provider, SignIn
 
 CHECKPOINT_EVERY = timedelta(minutes=5)
+READY_AFTER = timedelta(seconds=30)  # after a start: by then what serves was looked at once
 COUNTED = 500  # open incidents that /metrics looks at
 
 
@@ -113,6 +117,11 @@ class Application:
         await self._load_policy()
         watch = asyncio.create_task(self.watch.run(), name="files")
         self._stack.callback(watch.cancel)
+        if (pulse := self.config.file.heartbeat) is not None:
+            beating = asyncio.create_task(
+                beat(pulse.url, pulse.every, self._ready, self.world.clock, self.world.log), name="heartbeat"
+            )
+            self._stack.callback(beating.cancel)
         await self.store.wake(self._standing_work())
         await self._stack.enter_async_context(self.engine.run(self._handlers()))
         if token := self.settings.get("SLACK_APP_TOKEN"):
@@ -124,7 +133,8 @@ class Application:
     def _opened(self) -> list[object]:
         """Give everything foreign that is opened with the application, each once."""
         world = self.world
-        used = (*world.targets.values(), *world.metrics.values(), *world.authorizers)
+        ports = (world.targets, world.metrics, world.actions)
+        used = (*(one for port in ports for one in port.values()), *world.authorizers)
         return list({id(one): one for one in (*used, world.silences, self.pager, self.provider) if one}.values())
 
     async def stop(self) -> None:
@@ -148,6 +158,7 @@ class Application:
             "inbound": self._inbound,
             "surface": self._surface,
             "observe": self._observe,
+            "ready": self._look_ready,
             "checkpoint": self._checkpoint,
         }
 
@@ -170,6 +181,9 @@ class Application:
 
     async def _observe(self, work: Work) -> datetime | None:
         return await observe(work.stream, self.world, self.looks)
+
+    async def _look_ready(self, work: Work) -> datetime | None:
+        return await readiness.look(work.stream, self.world)
 
     async def _checkpoint(self, work: Work) -> datetime | None:
         del work
@@ -199,6 +213,7 @@ class Application:
         models = {model_stream(environment, model) for environment, model, _ in self.world.targets}
         return [
             *(Work("observe", stream, now) for stream in sorted(models)),
+            *(Work("ready", stream, now + READY_AFTER) for stream in sorted(models)),
             Work("checkpoint", checkpoints.STREAM, now + CHECKPOINT_EVERY),
         ]
 
@@ -244,7 +259,7 @@ class Application:
             ids=self.world.ids, log=self.world.log, health=self._health, ready=self._ready,
             draining=lambda: self.draining, standing=self._standing, ring=self.engine.ring, tokens=self._tokens,
             incidents=self.incidents, incident=self.incident, inbound=self._inbound_json, unrouted=self._unrouted_json,
-            signin=self.signin, who_could=self._who_could,
+            signin=self.signin, who_could=self._who_could, gate=self._gate,
             slack=self.slack.handle if self.settings.get("SLACK_SIGNING_SECRET") else None,
         )  # fmt: skip
 
@@ -270,12 +285,16 @@ class Application:
         streams = await self.store.incidents(limit=COUNTED, open_only=True)
         phases = Counter([(await self.world.incident(stream)).phase.value for stream in streams])
         glass, refused = await self.store.counted()
+        places = {(model, environment) for environment, model, _ in self.world.targets}
+        ledgers = {place: await self.world.ledger(model_stream(place[1], place[0])) for place in sorted(places)}
         return Standing(
             await self.store.pending(),
             {phase.value: phases[phase.value] for phase in Phase},
             glass,
             refused,
-            self.slack.scopes,
+            ready={place: one.readiness.ready for place, one in ledgers.items() if one.readiness is not None},
+            leftovers=sum(len(one.leftovers) for one in ledgers.values()),
+            scopes=self.slack.scopes,
         )
 
     def _tokens(self) -> list[str]:
@@ -361,6 +380,15 @@ class Application:
         incident = await self.world.incident(streams[0])
         return tuple(self.directory.name(one) for one in await who_can(incident, self.world))
 
+    async def _gate(self, question: str, model: str, version: str, environment: str) -> Ruling:
+        match question:
+            case "serve":
+                return await may_serve(model, version, environment, self.world)
+            case "go_on":
+                return await may_go_on(model, version, environment, self.world)
+            case _:
+                return await is_going_back(model, environment, self.world)
+
 
 def _nowhere(press: Press) -> str:
     del press
@@ -406,7 +434,7 @@ def create(
         timeline=store, inbox=store, work=store, shown=store, clock=clock, ids=ids, log=log, catalogue=config.catalogue,
         sources=sources, silences=build.silences(sources), targets=build.targets(), metrics=build.metrics(),
         directory=roster, surfaces=(surface,), renderer=renderer, folds=folds, executor=ids.ulid(),
-        authorizers=build.authorizers(), observe=config.file.observe,
+        authorizers=build.authorizers(), observe=config.file.observe, actions=build.actions(),
     )  # fmt: skip
     application = Application(
         config, settings, store, world, Local(store, clock, log), client, directory, key, print_checkpoint, (surface,), pager

@@ -43,6 +43,15 @@ class Builder:
                     made[place, model, name] = kind(kind.Config.model_validate(target.settings), self._context(name))
         return made
 
+    def actions(self) -> dict[tuple[str, str, str], Any]:
+        """Build every action a step may name, by environment, model and action."""
+        made = {}
+        for model, described in self._file.models.items():
+            for place, environment in described.environments.items():
+                for name, action in environment.actions.items():
+                    made[place, model, name] = self._made("actions", action.adapter, action.settings, name)
+        return made
+
     def metrics(self) -> dict[str, Any]:
         """Build every metric source."""
         return {name: self._made("metrics", name, keys) for name, keys in self._file.metrics.items()}
@@ -58,6 +67,6 @@ class Builder:
         pager: Pager = self._made("paging", "pagerduty", {"from": self._file.pagerduty.from_})
         return pager
 
-    def _made(self, port: str, name: str, keys: dict[str, Any] | None) -> Any:
+    def _made(self, port: str, name: str, keys: dict[str, Any] | None, called: str = "") -> Any:
         kind = loading.load(port, name)
-        return kind(kind.Config.model_validate(keys or {}), self._context(name))
+        return kind(kind.Config.model_validate(keys or {}), self._context(called or name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ from pydantic import Field
 from bot.crosscheck import problems_of, warnings_of
 from bot.domain.catalogue import Catalogue
 from bot.domain.credential import Credential
+from bot.domain.duration import Positive
 from bot.domain.later import not_yet
 from bot.domain.model import Model
 from bot.domain.policy import Policy
@@ -71,6 +73,13 @@ class PagerDutyConfig(Value):
     from_: str = Field(alias="from")
 
 
+class HeartbeatConfig(Value):
+    """An address that is asked again and again while Lastgood is well, so that its silence alarms somebody else."""
+
+    url: Address
+    every: Positive = timedelta(minutes=1)
+
+
 class File(Value):
     """`lastgood.yaml`."""
 
@@ -84,6 +93,7 @@ class File(Value):
     authorizers: dict[str, dict[str, Any]] = Field(default_factory=dict)
     sources: dict[str, dict[str, Any]] = Field(default_factory=dict)
     metrics: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    heartbeat: HeartbeatConfig | None = None
     roles: dict[str, Role] = Field(default_factory=dict)
     policy: Policy = Policy()
     models: dict[str, Model] = Field(default_factory=dict)

@@ -16,6 +16,8 @@ from adapters.address import safe
 from bot.crosscheck_policy import PAGED, policy_problems, policy_warnings
 from bot.domain import words
 from bot.domain.alert import same_name
+from bot.domain.plan import PEOPLE
+from bot.domain.sli_query import asks
 from bot.errors import ConfigError, NotFound, Problem
 from bot.shapes import held, unsupported
 from bot.site import FILTERS, Site, covers, dig, items_of, keys_of, names_of, priority_of, unknown, versions_of, warning
@@ -28,6 +30,7 @@ LATER_SOURCES = frozenset(
     ]
 )  # fmt: skip
 SHIPPED_TEMPLATES = Path(__file__).resolve().parent.parent / "runbooks" / "templates"
+STEPS = ("target", "warm", "check", "tell")
 TWO_LOOKS = frozenset(["scrape"])  # metric sources that difference two looks; a figure is read once, at the decision
 _PLAIN = re.compile(r"http://[^/\s]")  # what is no address at all is a complaint of its own
 Secret = Callable[[str], str | None]
@@ -57,6 +60,11 @@ def _adapters(site: Site) -> Iterator[Problem]:
             if isinstance(adapter := dig(target, "adapter"), str):
                 rest = {key: value for key, value in target.items() if key != "adapter"}
                 yield from _keys(site.source, "traffic", adapter, path, rest, named=(*path, "adapter"))
+        for name, action in keys_of(said, "actions").items():
+            path = ("models", model, "environments", environment, "actions", name)
+            if isinstance(adapter := dig(action, "adapter"), str):
+                rest = {key: value for key, value in action.items() if key != "adapter"}
+                yield from _keys(site.source, "actions", adapter, path, rest, named=(*path, "adapter"))
 
 
 def _keys(
@@ -136,24 +144,40 @@ def _last_good(site: Site, path: Path_, model: str, said: dict[str, Any]) -> Ite
 def _slis(site: Site, path: Path_, said: dict[str, Any]) -> Iterator[Problem]:
     """Hold every SLI and figure to the metric sources and the keys they take."""
     metrics = site.section("metrics")
-    read = [(part, name, keys) for part in ("slis", "figures") for name, keys in keys_of(said, part).items()]
-    for part, name, sli in read:
-        at = (*path, part, name)
-        if not isinstance(source := dig(sli, "source"), str):
+    for part, where, name, keys in _read(path, said):
+        source = dig(keys, "source")
+        if not isinstance(source, str):
             continue
         if source not in metrics:
-            yield unknown(site.source, (*at, "source"), "there is no metric source", source, metrics)
+            yield unknown(site.source, (*where, "source"), "there is no metric source", source, metrics)
             continue
-        if part == "figures" and source in TWO_LOOKS:
-            message = f"{source} needs two looks and a figure is read once, at the decision, so {name} would always be unknown"
-            yield site.source.problem((*at, "source"), message, "Read it from prometheus.")
+        if part != "slis" and source in TWO_LOOKS:
+            when = "a figure is read once, at the decision" if part == "figures" else f"{name} is read once"
+            message = f"{source} needs two looks and {when}, so {name} would always be unknown"
+            yield site.source.problem((*where, "source"), message, "Read it from prometheus.")
             continue
-        rest = {key: value for key, value in sli.items() if key not in ("source", "objective", "good")}
         try:
             query = loading.load("metrics", source).Query
         except NotFound:
             continue  # named where it is configured
-        yield from held(query, site.source, at, rest)[1]
+        if part == "capacity":
+            for key in ("ready", "needed"):
+                if isinstance(inner := dig(keys, key), dict):
+                    yield from held(query, site.source, (*where, key), inner)[1]
+            continue
+        rest = {key: value for key, value in keys.items() if key not in ("source", "objective", "good", "unit")}
+        yield from held(query, site.source, where, rest)[1]
+
+
+def _read(path: Path_, said: dict[str, Any]) -> Iterator[tuple[str, Path_, str, dict[str, Any]]]:
+    """Give everything of an environment that a metric source reads: which part it is, where it stands, its name, its keys."""
+    for part in ("slis", "figures", "business"):
+        for name, keys in keys_of(said, part).items():
+            if isinstance(keys, dict):
+                yield part, (*path, part, name), name, keys
+    for part in ("cost", "capacity"):
+        if keys := keys_of(said, part):
+            yield part, (*path, part), part, keys
 
 
 # ── runbooks ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -199,30 +223,39 @@ def _applies_to(site: Site, book: Source) -> Iterator[Problem]:
                 yield unknown(book, ("applies_to", what, n), f"there is no {singular}", name, there)
 
 
+def _named(step: Any) -> tuple[str, str] | None:
+    """Give a step's kind and what it names."""
+    return next(((kind, name) for kind in STEPS if isinstance(name := dig(step, kind), str)), None)
+
+
 def _steps(book: Source) -> Iterator[Problem]:
     """Hold the graph of a runbook to its own steps."""
     steps = items_of(book.content, "rollback", "steps")
-    names = [dig(step, "target") for step in steps]
-    for n, (name, step) in enumerate(zip(names, steps, strict=True)):
-        if isinstance(name, str) and name in names[:n]:
-            message = f"`{name}` is a step already"
-            yield book.problem(("rollback", "steps", n, "target"), message, "A target moves once in a rollback.")
+    found = [_named(step) for step in steps]
+    names = [one[1] if one else None for one in found]
+    for n, (one, step) in enumerate(zip(found, steps, strict=True)):
+        if one is not None and one[1] in names[:n]:
+            hint = "A target moves once in a rollback." if one[0] == "target" else "Each step has a name of its own."
+            yield book.problem(("rollback", "steps", n, one[0]), f"`{one[1]}` is a step already", hint)
         for m, after in enumerate(names_of(step, "after")):
             if after not in names:
-                others = [one for one in names if isinstance(one, str) and one != name]
+                others = [name for name in names if name is not None and (one is None or name != one[1])]
                 yield unknown(book, ("rollback", "steps", n, "after", m), "there is no step", after, others)
+    if steps and all(one is not None and one[0] != "target" for one in found):
+        yield book.problem(("rollback", "steps"), "no step moves a target", "Add `{target: …}`.", key=True)
     yield from _circle(book, steps)
 
 
 def _circle(book: Source, steps: list[Any]) -> Iterator[Problem]:
     graph: dict[str, list[str]] = {}
     before: str | None = None
+    side_by_side = dig(book.content, "rollback", "parallel") is True
     for step in steps:
-        if isinstance(name := dig(step, "target"), str):
-            if name in graph:
+        if (one := _named(step)) is not None:
+            if one[1] in graph:
                 return  # said already, and no graph
-            graph[name] = list(names_of(step, "after")) or ([before] if before else [])
-            before = name
+            graph[one[1]] = list(names_of(step, "after")) or ([before] if before and not side_by_side else [])
+            before = one[1]
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -245,17 +278,23 @@ def _leads(site: Site, book: Source) -> Iterator[Problem]:
 def _wanted(
     book: Source, model: str, environment: str, place: dict[str, Any]
 ) -> Iterator[tuple[Path_, str, str, Iterable[str]]]:
-    targets, slis = keys_of(place, "targets"), keys_of(place, "slis")
+    targets, slis, actions = keys_of(place, "targets"), keys_of(place, "slis"), keys_of(place, "actions")
+    known_to = {
+        "target": ("target", targets), "warm": ("action", actions), "check": ("SLI or action", {**slis, **actions}),
+        "tell": ("action", actions),
+    }  # fmt: skip
     for n, step in enumerate(items_of(book.content, "rollback", "steps")):
-        if isinstance(name := dig(step, "target"), str):
-            yield ("rollback", "steps", n, "target"), f"{model} in {environment} has no target", name, targets
+        if (one := _named(step)) is not None and not (one[0] == "tell" and PEOPLE.fullmatch(one[1])):
+            what, known = known_to[one[0]]
+            yield ("rollback", "steps", n, one[0]), f"{model} in {environment} has no {what}", one[1], known
     for n, name in enumerate(items_of(book.content, "verify", "recovery", "slis")):
         if isinstance(name, str):
             yield ("verify", "recovery", "slis", n), f"{model} in {environment} has no SLI", name, slis
-    version = dig(book.content, "rollback", "to", "version")
-    for target in targets.values():
-        if isinstance(version, str) and (known := versions_of(target)):
-            yield ("rollback", "to", "version"), f"{model} in {environment} has no version", version, known
+    for key in ("version", "fallback"):
+        version = dig(book.content, "rollback", "to", key)
+        for target in targets.values():
+            if isinstance(version, str) and (offered := versions_of(target)):
+                yield ("rollback", "to", key), f"{model} in {environment} has no version", version, offered
 
 
 def _twins(site: Site) -> Iterator[Problem]:
@@ -298,7 +337,7 @@ def warnings_of(site: Site, secret: Secret) -> tuple[list[Problem], list[Problem
 
     checks = (_of_sources, _of_tokens, _of_sign_in, _of_paging)
     found = [problem for check in checks for problem in check(site, present)]
-    return [*_of_runbooks(site), *found, *policy_warnings(site)], unreadable
+    return [*_of_runbooks(site), *_of_ramps(site), *found, *policy_warnings(site)], unreadable
 
 
 def _of_runbooks(site: Site) -> Iterator[Problem]:
@@ -312,6 +351,21 @@ def _of_runbooks(site: Site) -> Iterator[Problem]:
         if not any(covers(book, model, environment) for book in site.books):
             message = f"no runbook applies to {model} in {environment}, so every incident there needs a person"
             yield warning(site.source, ("models", model, "environments", environment), message, "Add one.")
+
+
+def _of_ramps(site: Site) -> Iterator[Problem]:
+    """Say where a ramp would climb unchecked, and where a cohort would be judged by nothing."""
+    for book in site.books:
+        ramps = [n for n, step in enumerate(items_of(book.content, "rollback", "steps")) if items_of(step, "stages")]
+        for model, environment, place in site.served_by(book):
+            if ramps and not any(asks(sli, "version") for sli in keys_of(place, "slis").values()):
+                message = f"nothing is checked between stages: no SLI of {model} in {environment} names {{version}}"
+                hint = 'Let an SLI be asked about one version, like `version="{version}"`.'
+                yield warning(book, ("rollback", "steps", ramps[0], "stages"), message, hint)
+    for model, environment, place in site.places():
+        if items_of(place, "cohorts") and not any(asks(sli, "cohort") for sli in keys_of(place, "slis").values()):
+            path = ("models", model, "environments", environment, "cohorts")
+            yield warning(site.source, path, "no SLI names {cohort}, so no cohort is judged by itself")
 
 
 def _of_sources(site: Site, present: Present) -> Iterator[Problem]:

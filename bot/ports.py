@@ -17,6 +17,7 @@ from bot.domain.person import Membership, OnCall, Person
 from bot.domain.sli import Measurement
 from bot.domain.traffic import (
     ApplyResult,
+    Call,
     Capabilities,
     Finding,
     Intent,
@@ -355,6 +356,54 @@ class Authorizer(Protocol):
 
     async def objection(self, matter: Matter) -> str:
         """Give why not, in a sentence; an empty text when there is no objection. Whoever cannot answer objects; never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One thing a step does beside moving traffic. `key` is the same at every attempt of the same step of the same plan."""
+
+    key: str
+    model: str
+    environment: str
+    bad: str
+    good: str
+    incident: str
+    reason: str
+
+
+@runtime_checkable
+class ActionAdapter(Protocol):
+    """Does what a `warm`, `check` or `tell` step names. Built as `Action(config, context)`; the keys may hold `{version}`."""
+
+    kind: ClassVar[str]
+    Config: ClassVar[type[BaseModel]]
+
+    async def __aenter__(self) -> Self:
+        """Open what it needs."""
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+
+    @property
+    def reversible(self) -> bool:
+        """Say whether `undo` takes it back; what is not is named as irreversible before the click."""
+
+    async def preflight(self, act: Act) -> tuple[Finding, ...]:
+        """Say whether it could be done now. Changes nothing. Raises AdapterError."""
+
+    def call(self, act: Act) -> Call:
+        """Say what `perform` will do, redacted, and the same by hand."""
+
+    async def perform(self, act: Act) -> ApplyResult:
+        """Do it once. A second time with the same key does nothing more where the system allows it."""
+
+    async def done(self, act: Act) -> ApplyResult | None:
+        """Say what became of it, changing nothing: applied, or rejected when doing it again is safe; None when nobody can tell."""
+
+    async def undo(self, act: Act) -> ApplyResult:
+        """Take it back."""
 
 
 # ── what people see ───────────────────────────────────────────────────────────────────────────────────────────────

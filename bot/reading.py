@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -248,7 +249,7 @@ def _wrong(incident: Incident) -> list[str]:
 
 def _proposed(plan: Plan) -> str:
     seen = "" if plan.observed_serving else f"; {plan.to_version} was not observed serving"
-    targets = words.listed(step.target for step in plan.steps)
+    targets = words.listed(step.target for step in plan.steps if step.whole)
     return f"{words.change(plan.from_version, plan.to_version)} on {targets}, plan {plan.short}{seen}"
 
 
@@ -276,16 +277,16 @@ def newest_first(served: Sequence[Served]) -> list[Served]:
 
 
 async def model_streams(store: Store, model: str, env: str) -> list[str]:
-    """Find a model's streams; a name nobody has seen is refused with the ones there are."""
+    """Find a model's streams, every model's without a name; one nobody has seen is refused with the ones there are."""
     streams = [
         stream for (stream,) in await store.query("SELECT DISTINCT stream FROM timeline WHERE stream LIKE 'model/%'")
     ]
     parts = [(stream, *stream.split("/", 2)[1:]) for stream in streams]
     known = sorted({name for _, _, name in parts})
-    if known and model not in known:
+    if model and known and model not in known:
         message = f"The timeline knows no model `{model}`. {meant(model, known)}"
         raise LastgoodError(message)
-    return [stream for stream, place, name in parts if name == model and env in ("", place)]
+    return [stream for stream, place, name in parts if model in ("", name) and env in ("", place)]
 
 
 async def decided_by(store: Store, stream: str, name: Name) -> str:
@@ -295,18 +296,59 @@ async def decided_by(store: Store, stream: str, name: Name) -> str:
     return f"rollback {words.short(stream)}, {people}"
 
 
-async def history(store: Store, model: str, env: str) -> tuple[list[Ledger], Deciders]:
-    """Give a model's ledgers, and by stream, target and time whose decision a change of version was."""
+def moment(text: str) -> datetime:
+    """Read a time as people write it: of today, or with its day. Raises LastgoodError."""
+    now = SystemClock().now().astimezone()
+    for form in ("%H:%M", "%H:%M:%S"):
+        with contextlib.suppress(ValueError):
+            found = datetime.strptime(text, form).replace(tzinfo=now.tzinfo)
+            return found.replace(year=now.year, month=now.month, day=now.day)
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        message = f"`{text}` is no time. Write 14:03, or 2026-11-23T14:03."
+        raise LastgoodError(message) from None
+
+
+async def ledgers(store: Store, model: str, env: str) -> list[Ledger]:
+    """Give the ledgers of one model, or of every model that was ever seen."""
+    streams = sorted(await model_streams(store, model, env))
+    return [fold_ledger(stream, await store.read(stream)) for stream in streams]
+
+
+def readiness(ledger: Ledger) -> dict[str, Any]:
+    """Give one item of `ready --json`."""
+    judged, (_, environment, model) = ledger.readiness, ledger.stream.split("/", 2)
+    return {
+        "model": model, "environment": environment, "ready": judged.ready if judged else None,
+        "to": judged.to_version if judged else None, "reason": judged.reason if judged else "Nobody looked yet.",
+        "since": ledger.ready_at,
+    }  # fmt: skip
+
+
+def ready_lines(ledger: Ledger) -> Iterator[str]:
+    """Write whether a model could go back, and what was looked at."""
+    found, judged = readiness(ledger), ledger.readiness
+    mark = {True: "✓", False: "✗", None: "?"}[found["ready"]]
+    since = f", since {local(ledger.ready_at, '%d %b %H:%M %Z')}" if ledger.ready_at else ""
+    head = f"{mark} {found['model']} · {found['environment']}  "
+    yield terminal.wrapped(head, f"{found['reason'].rstrip('.')}{since}.")
+    for check in judged.checks if judged else ():
+        yield terminal.wrapped("    ", str(check))
+
+
+async def history(store: Store, model: str, env: str, until: datetime | None = None) -> tuple[list[Ledger], Deciders]:
+    """Give a model's ledgers as of a time, and by stream, target and time whose decision a change of version was."""
     name = await names(store)
-    ledgers: list[Ledger] = []
+    found: list[Ledger] = []
     deciders: Deciders = {}
     for stream in await model_streams(store, model, env):
-        entries = await store.read(stream)
-        ledgers.append(fold_ledger(stream, entries))
+        entries = [one for one in await store.read(stream) if until is None or one.at <= until]
+        found.append(fold_ledger(stream, entries))
         for one in entries:
             if isinstance(one.entry, VersionServed) and one.entry.incident:
                 deciders[stream, one.entry.target, one.at] = await decided_by(store, one.entry.incident, name)
-    return ledgers, deciders
+    return found, deciders
 
 
 def stretch(served: Served) -> dict[str, Any]:

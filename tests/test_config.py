@@ -95,8 +95,14 @@ models:
         slis:
           error_ratio: {source: scrape, errors: 'p_total{code="500"}', total: p_total, objective: 0.02, good: below}
           latency_p99: {source: prometheus, query: "histogram_quantile(0.99, x)", objective: 0.25, good: below}
-        business: {conversion: {source: prometheus, query: "x", good: above}}
-        cost: {source: prometheus, query: "x"}
+        business: {conversion: {source: prometheus, query: "x", good: above, unit: "%"}}
+        cost: {source: prometheus, query: 'cost{version="{version}"}', unit: EUR}
+        cohorts: [eu, us]
+        capacity: {source: prometheus, ready: {query: 'up{version="{version}"}'}, needed: 3}
+        actions:
+          warm-up: {adapter: http, url: "http://fraud-{version}:8000/", requests: 20}
+          retrain: {adapter: github, repo: o/r, token: {env: GH}, workflow: {file: retrain.yml}}
+heartbeat: {url: "https://alive.example.com/x", every: 1m}
 runbooks: runbooks/
 """
 EVERY_BOOK_KEY = """\
@@ -111,10 +117,11 @@ checklist: ["Confirm the breach is on the new version only", "Tell payments supp
 rollback:
   to: last_good
   on_failure: before_traffic
-  steps: [{target: route, after: []}]
+  parallel: false
+  steps: [{warm: warm-up}, {target: route, after: [warm-up], stages: [5, 100]}, {check: error_ratio}, {tell: retrain}]
 verify:
   traffic: {max_bad_share: 0.01, within: 2m}
-  recovery: {slis: [error_ratio], samples: 3, every: 10s, within: PT10M, min_requests: 300, watch: 1m}
+  recovery: {slis: [error_ratio], samples: 3, every: 10s, within: PT10M, min_requests: 300, watch: 1m, doubt: 0.05}
 postmortem: postmortem.md.j2
 """
 
@@ -171,8 +178,7 @@ def test_a_sound_site_has_no_problem_and_no_warning(files: Files) -> None:
 def test_every_key_is_known_and_exactly_those_not_acted_on_are_refused(files: Files) -> None:
     files.write(EVERY_KEY, fraud=EVERY_BOOK_KEY)
     assert {one.key for one in files.problems} == {
-        "sources.pagerduty", "sources.grafana", "sources.sns", "models.fraud-scorer.environments.prod.business",
-        "models.fraud-scorer.environments.prod.cost",
+        "sources.pagerduty", "sources.grafana", "sources.sns",
     }  # fmt: skip
     assert {one.message for one in files.problems} == {"not supported yet"}
 
@@ -199,20 +205,48 @@ def test_the_values_of_every_key_arrive(files: Files) -> None:
     )
 
 
+def test_a_runbook_key_that_is_not_acted_on_is_refused(files: Files) -> None:
+    (found,) = files.site(fraud=BOOK.replace("  to: last_good", "  to: {tags: {size: small}}")).problems
+    assert (found.key, found.message) == ("rollback.to.tags", "not supported yet")
+
+
 @pytest.mark.parametrize(
-    ("before", "after", "key"),
+    ("before", "after", "said"),
     [
-        ("  to: last_good", "  to: {tags: {size: small}}", "rollback.to.tags"),
-        ("  to: last_good", "  to: {fallback: rules}", "rollback.to.fallback"),
-        ("[{target: route}]", "[{warm: route}, {target: route}]", "rollback.steps[0].warm"),
-        ("[{target: route}]", "[{check: sure}, {target: route}]", "rollback.steps[0].check"),
-        ("[{target: route}]", "[{target: route}, {tell: support}]", "rollback.steps[1].tell"),
-        ("[{target: route}]", "[{target: route, stages: [5, 100]}]", "rollback.steps[0].stages"),
+        ("  to: last_good", "  to: {fallback: rules}", "rollback.to.fallback: fraud-scorer in prod has no version `rules`. Known: 41, 42."),
+        ("[{target: route}]", "[{warm: route}, {target: route}]", "rollback.steps[1].target: `route` is a step already. A target moves once in a rollback."),
+        ("[{target: route}]", "[{warm: wram}, {target: route}]", "rollback.steps[0].warm: fraud-scorer in prod has no action `wram`. Known: none."),
+        ("[{target: route}]", "[{check: sure}, {target: route}]", "rollback.steps[0].check: fraud-scorer in prod has no SLI or action `sure`. Known: error_ratio."),
+        ("[{target: route}]", "[{target: route}, {tell: support}]", "rollback.steps[1].tell: fraud-scorer in prod has no action `support`. Known: none."),
+        ("[{target: route}]", "[{tell: C0PAYMENTS}]", "rollback.steps: no step moves a target. Add `{target: …}`."),
+        ("[{target: route}]", "[{target: route, stages: [50, 5]}]", "rollback.steps[0].stages: must rise from 1 or more and end at 100, not [50, 5]."),
     ],
-)
-def test_a_runbook_key_that_is_not_acted_on_is_refused(files: Files, before: str, after: str, key: str) -> None:
-    (found,) = files.site(fraud=BOOK.replace(before, after)).problems
-    assert (found.key, found.message) == (key, "not supported yet")
+)  # fmt: skip
+def test_a_step_that_leads_nowhere_is_a_problem(files: Files, before: str, after: str, said: str) -> None:
+    assert said in files.site(fraud=BOOK.replace(before, after)).said
+
+
+def test_people_may_be_told_without_an_action(files: Files) -> None:
+    steps = "[{target: route}, {tell: C0PAYMENTS}, {tell: S0FRAUD}, {check: error_ratio}]"
+    assert files.site(fraud=BOOK.replace("[{target: route}]", steps)).said == []
+
+
+def test_a_ramp_that_nothing_checks_is_a_warning(files: Files) -> None:
+    files.site(fraud=BOOK.replace("[{target: route}]", "[{target: route, stages: [5, 100]}]"))
+    assert files.said == []
+    assert files.warnings == [
+        "rollback.steps[0].stages: nothing is checked between stages: no SLI of fraud-scorer in prod names {version}"
+    ]
+
+
+def test_steps_side_by_side_wait_for_nothing_they_do_not_name(files: Files) -> None:
+    steps = "[{target: route, after: [cache]}, {tell: C0PAYMENTS}, {check: error_ratio, after: [C0PAYMENTS]}]"
+    circle = BOOK.replace("[{target: route}]", steps.replace("cache", "error_ratio"))
+    assert files.site(fraud=circle).said == [
+        "rollback.steps: each waits for the one before: route → error_ratio → C0PAYMENTS → route. Break the circle."
+    ]
+    side = circle.replace("  steps:", "  parallel: true\n  steps:")
+    assert files.site(fraud=side).said == []
 
 
 @pytest.mark.parametrize("line", ["observe: false", "web: {trusted_proxies: []}", "pagerduty: null"])
@@ -584,7 +618,7 @@ def test_the_schemas_mark_what_is_not_supported_yet_and_name_every_key() -> None
     file, book = (schemas()[f"{name}.schema.json"] for name in ("lastgood", "runbook"))
     assert file["$defs"]["WebConfig"]["properties"]["trusted_proxies"]["x-not-supported-yet"] is True
     assert set(file["properties"]) == {
-        "version", "slack", "web", "api", "observe", "signin", "pagerduty", "authorizers", "sources", "metrics", "roles", "policy", "models", "runbooks",
+        "version", "slack", "web", "api", "observe", "signin", "pagerduty", "authorizers", "sources", "metrics", "heartbeat", "roles", "policy", "models", "runbooks",
     }  # fmt: skip
     assert book["additionalProperties"] is False
     assert json.loads(json.dumps(book)) == book

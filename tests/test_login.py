@@ -70,7 +70,7 @@ def signed_on(terminal: Terminal) -> Ended:
     """Log in, a person typing the code in Slack meanwhile."""
     with terminal.started("login") as process:
         grant(terminal.folder, asked_for(terminal.folder, code_of(process)).key)
-        stdout, stderr = process.communicate(timeout=30)
+        stdout, stderr = process.communicate(timeout=90)
         return Ended(process.returncode, stdout, stderr)
 
 
@@ -87,7 +87,7 @@ def test_neither_the_code_nor_the_private_key_reaches_the_database(ana: Terminal
     with ana.started("login") as process:
         code = code_of(process)
         grant(ana.folder, asked_for(ana.folder, code).key)
-        process.communicate(timeout=30)
+        process.communicate(timeout=90)
     held = json.loads(ana.credential.read_text())
     connection = sqlite3.connect(ana.folder / "lastgood.db")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -167,7 +167,7 @@ def test_leaving_before_the_code_was_typed_leaves_nothing_behind(ana: Terminal) 
     with ana.started("login") as process:
         code_of(process)
         process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=30)
+        stdout, stderr = process.communicate(timeout=90)
     assert (process.returncode, stdout) == (1, "")
     assert stderr.endswith("✗ Nobody was signed in. The code ends by itself.\n")
     assert list((ana.home / "lastgood").iterdir()) == []

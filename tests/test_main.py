@@ -426,6 +426,28 @@ def test_history_says_who_decided_and_what_is_quarantined(site: Run) -> None:
     ]  # fmt: skip
 
 
+def test_history_says_what_served_at_a_time(site: Run) -> None:
+    after = site("history", "fraud-scorer", "--at", "2026-11-23T02:13:00+00:00", "--json").json["served"]
+    assert [(one["version"], one["by"]) for one in after] == [("41", "rollback")]
+    assert site("history", "fraud-scorer", "--at", "2026-11-20T14:03").out.startswith(
+        "Nothing was seen of fraud-scorer until 20 Nov"
+    )
+    assert (
+        site("history", "fraud-scorer", "--at", "noon").err
+        == "✗ `noon` is no time. Write 14:03, or 2026-11-23T14:03.\n"
+    )
+
+
+def test_ready_says_that_nobody_looked_yet_and_that_is_no_yes(site: Run) -> None:
+    ended = site("ready", "fraud-scorer", "--json")
+    assert ended.code == 1
+    assert ended.json == {"ready": [
+        {"model": "fraud-scorer", "environment": "prod", "ready": None, "to": None, "reason": "Nobody looked yet.", "since": None}
+    ]}  # fmt: skip
+    assert site("ready").out == "? fraud-scorer · prod  Nobody looked yet.\n"
+    assert site("ready", "rankr").code == 1
+
+
 @pytest.mark.parametrize("name", ["fraud-scorrer", "%", "fraud_scorer"])
 def test_history_of_a_model_nobody_saw_guesses_what_was_meant(site: Run, name: str) -> None:
     ended = site("history", name)

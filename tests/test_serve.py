@@ -93,7 +93,7 @@ def refused(
     """Start `serve`, which must end by itself with 1, and give the one line it said beside its log."""
     done = subprocess.run(
         [sys.executable, "-m", "bot", "serve"], cwd=site, env=environment(slack, **changes), capture_output=True, text=True,
-        timeout=40, check=False, preexec_fn=limit,
+        timeout=90, check=False, preexec_fn=limit,
     )  # fmt: skip
     said = [line for line in done.stderr.splitlines() if not line.startswith('{"at"')]
     assert (done.returncode, done.stdout, len(said)) == (1, "", 1), done.stderr
@@ -145,7 +145,7 @@ def test_a_taken_port_is_one_line_and_nothing_was_recorded(site: Path, slack: st
 def test_a_mistake_in_the_configuration_is_shown_with_its_line_and_nothing_is_started(site: Path, slack: str) -> None:
     (site / "lastgood.yaml").write_text(CONFIG.replace("require:", "requires:"))
     done = subprocess.run(
-        [sys.executable, "-m", "bot", "serve"], cwd=site, env=environment(slack), capture_output=True, text=True, timeout=40, check=False,
+        [sys.executable, "-m", "bot", "serve"], cwd=site, env=environment(slack), capture_output=True, text=True, timeout=90, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
@@ -211,7 +211,7 @@ def serving(site: Path, slack: str, log: str, **changes: str) -> Iterator[subpro
             yield process
         finally:
             process.kill()
-            process.communicate(timeout=20)
+            process.communicate(timeout=90)
 
 
 def until(path: Path, text: str, seconds: float = 30) -> str:
@@ -233,7 +233,7 @@ def test_it_says_where_it_listens_and_stops_cleanly(site: Path, slack: str, how:
         with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=10) as answer:
             assert answer.status == 200
         process.send_signal(how)
-        out, _ = process.communicate(timeout=20)
+        out, _ = process.communicate(timeout=90)
         assert process.returncode == 0
     assert "timeline lastgood.db; public key " in said
     assert [next(iter(json.loads(line))) for line in out.splitlines()] == ["checkpoint"]
@@ -247,7 +247,7 @@ def test_a_second_one_waits_and_says_for_whom_and_takes_over(site: Path, slack: 
             first.kill()
             until(site / "second", "listens on port")
             second.send_signal(signal.SIGTERM)
-            second.communicate(timeout=20)
+            second.communicate(timeout=90)
             assert second.returncode == 0
 
 
@@ -257,6 +257,6 @@ def test_one_that_waits_ends_when_asked(site: Path, slack: str) -> None:
         with serving(site, slack, "second") as second:
             until(site / "second", "Waiting")
             second.send_signal(signal.SIGINT)
-            second.communicate(timeout=20)
+            second.communicate(timeout=90)
             assert second.returncode == 130
         assert "Traceback" not in (site / "second").read_text()

@@ -26,6 +26,7 @@ _STEP = {
     "planned": ("not_yet", "planned"), "started": ("checking", "working…"), "again": ("checking", "trying again"),
     "applied": ("yes", "applied"), "moved": ("yes", "applied"), "failed": ("no", "failed"),
     "unknown": ("cannot_tell", "no answer yet"), "back": ("not_yet", "put back"),
+    "skipped": ("cannot_tell", "skipped"),
 }  # fmt: skip
 _ADAPTERS = {"envoy": "Envoy", "symlink": "symlink", "memory": "memory"}
 
@@ -176,7 +177,7 @@ def _basis(incident: Incident) -> str:
     if plan is None:
         return ""
     systems = words.listed(list(dict.fromkeys(_ADAPTERS.get(one.adapter, one.adapter) for one in plan.targets)))
-    steps = f"{systems} {words.listed([step.name for step in plan.steps])}"
+    steps = f"{systems} {words.listed([step.target for step in plan.steps if step.whole])}"
     if not plan.observed_serving or plan.good_since is None:
         return f"{steps} · {plan.to_version} was not seen serving"
     lasted = (plan.good_until or incident.planned_at or incident.opened_at) - plan.good_since

@@ -212,7 +212,18 @@ def legal(i: Incident) -> tuple[str, ...]:
     broken glass can be reviewed at any time, also when all is over.
     """
     review = ("review",) if i.review is not None else ()
-    return (*_in_phase(i), *review)
+    return (*_in_phase(i), *_after(i), *review)
+
+
+def _after(i: Incident) -> tuple[str, ...]:
+    """Give what stays possible once a rollback is over."""
+    over = i.closed is not None and i.claim is not None
+    mitigated = over and i.closed is not None and i.closed.outcome in ("recovered", "marked_recovered")
+    return (
+        *(("fix",) if mitigated and i.fix is None else ()),
+        *(("grade",) if over and i.grade is not None else ()),
+        *(("clear",) if i.leftovers else ()),
+    )
 
 
 def _in_phase(i: Incident) -> tuple[str, ...]:
@@ -224,9 +235,14 @@ def _in_phase(i: Incident) -> tuple[str, ...]:
         case Phase.PLANNED if i.decision is not None and i.decision.mode == "hold":
             return ("choose", "snooze")  # also while it is put off: a shorter time takes a mistake back
         case Phase.ROLLING | Phase.APPLIED:
-            return () if i.cancelled else ("cancel",)
+            if i.cancelled:
+                return ()
+            return ("resume", "cancel") if i.paused_by else ("pause", "cancel")
         case Phase.STUCK if i.claim is not None:
-            return ("take", *(("retry",) if i.unfinished else ()), "mark_recovered", "hand_over", "give_up")
+            going = ("retry", "skip", "by_hand") if i.unfinished else ()
+            back = ("compensate",) if any(step.accepted for step in i.steps.values()) else ()
+            paused = ("resume",) if i.paused_by else ()
+            return ("take", *paused, *going, "mark_recovered", *back, "hand_over", "give_up")
         case Phase.STUCK | Phase.NOTED:
             return ("take", "plan_again", "choose", "snooze", "dismiss", "hand_over")
     return ()

@@ -26,6 +26,7 @@ Verdict = Literal["yes", "not_yet", "no", "cannot_tell"]
 Mode = Literal["auto", "approve", "notify", "hold"]
 Tell = Literal["page", "ticket", "slack"]
 Rung = Literal["notify", "approve", "auto"]
+Grade = Literal["helped", "neutral", "harmful", "unknown"]
 
 
 class Check(Value):
@@ -558,6 +559,41 @@ class RollbackCancelled(Entry):
         return f"{words.person(self.person)} cancelled the rollback; what was applied stays."
 
 
+class RollbackPaused(Entry):
+    """A person asked that no further step starts; a pause that is forgotten becomes a person's turn."""
+
+    type: ClassVar[str] = "rollback.paused"
+    person: str
+    text_ref: str
+
+    def sentence(self) -> str:
+        """Say who."""
+        return f"{words.person(self.person)} paused the rollback; no further step starts."
+
+
+class RollbackResumed(Entry):
+    """A paused rollback goes on."""
+
+    type: ClassVar[str] = "rollback.resumed"
+    person: str
+
+    def sentence(self) -> str:
+        """Say who."""
+        return f"{words.person(self.person)} let the rollback go on."
+
+
+class CompensationAsked(Entry):
+    """A person asked to put back what was applied, in exact reverse."""
+
+    type: ClassVar[str] = "rollback.compensation_asked"
+    person: str
+    text_ref: str
+
+    def sentence(self) -> str:
+        """Say who."""
+        return f"{words.person(self.person)} asked to put back what was applied."
+
+
 class StepStarted(Entry):
     """About to act: written before every effect, with the reading that effect will be judged against."""
 
@@ -566,14 +602,15 @@ class StepStarted(Entry):
     attempt: int
     owner: str
     deadline: AwareDatetime
-    goal: TrafficSplit
+    goal: TrafficSplit | None = None  # None: the step moves no traffic
     baseline: Reading | None = None
     compensating: bool = False
 
     def sentence(self) -> str:
         """Say which step towards what."""
         verb = "put back" if self.compensating else "started"
-        return f"Step {self.step} {verb}: {self.goal}{f', attempt {self.attempt}' if self.attempt > 1 else ''}."
+        goal = f": {self.goal}" if self.goal else ""
+        return f"Step {self.step} {verb}{goal}{f', attempt {self.attempt}' if self.attempt > 1 else ''}."
 
 
 class StepApplied(Entry):
@@ -586,9 +623,12 @@ class StepApplied(Entry):
     observed: TrafficSplit | None = None
     receipt: dict[str, str] = Field(default_factory=dict)
     detail: str = ""
+    token: str | None = None  # the precondition of the next write to this target: nobody touched it since
 
     def sentence(self) -> str:
         """Say that it holds."""
+        if self.observed is None:
+            return f"Step {self.step} done{f': {self.detail}' if self.detail else '.'}"
         done = "was there already" if self.outcome is Outcome.NOOP else "applied and read back"
         return f"Step {self.step} {done}{f': {self.observed}' if self.observed else ''}."
 
@@ -630,6 +670,32 @@ class StepRetried(Entry):
     def sentence(self) -> str:
         """Say who."""
         return f"{words.person(self.person)} asked to try step {self.step} again."
+
+
+class StepSkipped(Entry):
+    """A person decided that the rollback goes on without this step; it is not proven and the verdict says so."""
+
+    type: ClassVar[str] = "step.skipped"
+    step: str
+    person: str
+    text_ref: str
+
+    def sentence(self) -> str:
+        """Say who skipped what."""
+        return f"{words.person(self.person)} skipped step {self.step}."
+
+
+class StepByHand(Entry):
+    """A person says that they did the step by hand; it is read and proven like any other."""
+
+    type: ClassVar[str] = "step.by_hand"
+    step: str
+    person: str
+    text_ref: str
+
+    def sentence(self) -> str:
+        """Say who did what."""
+        return f"{words.person(self.person)} did step {self.step} by hand; it is read and proven like any other."
 
 
 class StepCompensated(Entry):
@@ -709,6 +775,73 @@ class MarkedRecovered(Entry):
         return f"{words.person(self.person)} marked it recovered."
 
 
+# ── what stays after a rollback ───────────────────────────────────────────────────────────────────────────────────
+
+
+class LeftoverOpened(Entry):
+    """A rollback left something behind that somebody must clear, such as a runtime override or a paused sync."""
+
+    type: ClassVar[str] = "leftover.opened"
+    commutes: ClassVar[bool] = True
+    incident: str
+    name: str  # names it within the incident
+    what: str
+    by_hand: str = ""
+    owner: str = ""  # a user group, a member or an escalation policy
+
+    def sentence(self) -> str:
+        """Say what is left."""
+        return f"Left behind: {self.what}"
+
+
+class LeftoverCleared(Entry):
+    """Something that was left behind is gone: a person said so, or it was looked at."""
+
+    type: ClassVar[str] = "leftover.cleared"
+    commutes: ClassVar[bool] = True
+    incident: str
+    name: str
+    person: str | None = None
+    text_ref: str | None = None
+    reason: str = ""
+
+    def sentence(self) -> str:
+        """Say who cleared it."""
+        who = f"{words.person(self.person)} cleared it" if self.person else "It is gone"
+        return f"Leftover {self.name}: {who}.{f' {self.reason}' if self.reason else ''}"
+
+
+class FixRecorded(Entry):
+    """A person recorded the fix; until then a recovered incident is mitigated, not fixed."""
+
+    type: ClassVar[str] = "fix.recorded"
+    commutes: ClassVar[bool] = True
+    person: str
+    text_ref: str
+    version: str = ""  # the version that holds the fix
+
+    def sentence(self) -> str:
+        """Say who recorded it."""
+        where = f" in version {self.version}" if self.version else ""
+        return f"{words.person(self.person)} recorded the fix{where}."
+
+
+class DeltaMeasured(Entry):
+    """What a figure was before and after the rollback, or why nobody knows."""
+
+    type: ClassVar[str] = "delta.measured"
+    commutes: ClassVar[bool] = True
+    name: str  # a figure of `business`, or cost
+    when: Literal["before", "after"]
+    value: float | None = None
+    reason: str = ""  # why it is not known
+    text: str
+
+    def sentence(self) -> str:
+        """Give the figure, or that it is unknown and why."""
+        return self.text
+
+
 # ── the model's own stream, locks, the system ─────────────────────────────────────────────────────────────────────
 
 
@@ -718,7 +851,7 @@ class VersionServed(Entry):
     type: ClassVar[str] = "version.served"
     target: str
     split: TrafficSplit
-    by: str = "observed"
+    by: str = "observed"  # observed | rollback
     incident: str | None = None
 
     def sentence(self) -> str:
@@ -818,6 +951,54 @@ class VersionQuarantined(Entry):
     def sentence(self) -> str:
         """Give the reason."""
         return f"Version {self.version} is quarantined: {self.reason}"
+
+
+class VersionReleased(Entry):
+    """A named person ended a quarantine, with a reason."""
+
+    type: ClassVar[str] = "version.released"
+    version: str
+    person: str
+    text_ref: str
+    via: str
+
+    def sentence(self) -> str:
+        """Say who released what."""
+        return f"{words.person(self.person)} released version {self.version} from quarantine."
+
+
+class RollbackGraded(Entry):
+    """Whether a rollback helped, with an interval where one can be computed; a person may overrule it with a reason."""
+
+    type: ClassVar[str] = "rollback.graded"
+    commutes: ClassVar[bool] = True
+    incident: str
+    grade: Grade
+    low: float | None = None  # 95 % interval of the change of the failure rate, after minus before
+    high: float | None = None
+    reason: str
+    person: str | None = None  # who overruled
+    text_ref: str | None = None
+
+    def sentence(self) -> str:
+        """Give the grade and its reason."""
+        who = f"{words.person(self.person)} graded" if self.person else "Graded"
+        return f"{who} {self.grade}: {self.reason}"
+
+
+class ReadinessJudged(Entry):
+    """Whether this model could go back right now; written when the answer changes."""
+
+    type: ClassVar[str] = "readiness.judged"
+    commutes: ClassVar[bool] = True
+    ready: bool | None  # None: nobody could tell
+    to_version: str = ""
+    checks: tuple[Check, ...] = ()
+    reason: str
+
+    def sentence(self) -> str:
+        """Give the answer and its reason."""
+        return self.reason
 
 
 class AutopilotSwitched(Entry):
@@ -960,7 +1141,8 @@ ENTRIES: dict[str, type[Entry]] = {
         PlanEdited, PlanEscalated, GlassBroken, ReviewDone, IncidentSnoozed, IncidentHandedOver, RollbackJudged, TrustMoved,
         AutopilotSwitched, RoleDelegated, RoleReturned, LoginAsked, LoginGranted, LoginEnded, PolicyReviewDue,
         MarkedRecovered, VersionServed, IncidentLinked, IncidentUnlinked, LockTaken, LockReleased, VersionQuarantined,
-        PolicyLoaded, CheckpointSigned,
+        PolicyLoaded, CheckpointSigned, RollbackPaused, RollbackResumed, CompensationAsked, StepSkipped, StepByHand,
+        VersionReleased, RollbackGraded, ReadinessJudged, LeftoverOpened, LeftoverCleared, FixRecorded, DeltaMeasured,
     )
 }  # fmt: skip
 

@@ -48,7 +48,7 @@ class Vote:
 
 @dataclass(frozen=True, slots=True)
 class StepState:
-    """What became of one step: started, applied, moved, failed, unknown, back (compensated)."""
+    """What became of one step: started, applied, moved, failed, unknown, again, skipped, back (compensated)."""
 
     name: str
     state: str
@@ -57,7 +57,6 @@ class StepState:
     detail: str = ""
     at: datetime | None = None
     accepted: bool = False
-    token: str | None = None  # what the target's token became when we put it back
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +116,16 @@ class Incident:
     snoozed_by: str | None = None
     closed: e.IncidentClosed | None = None
     closed_at: datetime | None = None
+    paused_by: str | None = None
+    paused_at: datetime | None = None
+    tokens: Mapping[str, str | None] = field(
+        default_factory=lambda: MappingProxyType({})
+    )  # by target: what our last write left
+    undoing: bool = False  # a person asked to put back what was applied
+    leftovers: Mapping[str, e.LeftoverOpened] = field(default_factory=lambda: MappingProxyType({}))
+    fix: e.FixRecorded | None = None
+    grade: e.RollbackGraded | None = None
+    deltas: tuple[e.DeltaMeasured, ...] = ()
 
     @property
     def id(self) -> str:
@@ -177,27 +186,41 @@ class Incident:
 
     @property
     def traffic_is_good(self) -> bool:
-        """Say whether any step's traffic is already on the good version."""
-        return any(step.state == "moved" for step in self.steps.values())
+        """Say whether any target's traffic is already on the good version, in part or whole."""
+        moved = [name for name, step in self.steps.items() if step.state == "moved"]
+        return self.plan is not None and any(self.plan.step(name).kind == "target" for name in moved)
 
     @property
-    def in_flight(self) -> StepState | None:
-        """Give the step whose effect may be under way."""
-        return next((step for step in self.steps.values() if step.state in ("started", "unknown")), None)
+    def in_flight(self) -> tuple[StepState, ...]:
+        """Give the steps whose effects may be under way."""
+        return tuple(step for step in self.steps.values() if step.state in ("started", "unknown"))
+
+    def state_of(self, step: str) -> str:
+        """Give how far a step is; an empty text when it was not begun."""
+        return self.steps[step].state if step in self.steps else ""
 
     @property
     def unfinished(self) -> str | None:
-        """Give the first step of the claimed plan whose traffic is not proven to have moved."""
+        """Give the first step of the claimed plan that is neither proven nor skipped."""
         steps = self.plan.steps if self.plan and self.claim else ()
-        states = {step.name: self.steps[step.name].state if step.name in self.steps else "" for step in steps}
-        return next((name for name, state in states.items() if state != "moved"), None)
+        return next((one.name for one in steps if self.state_of(one.name) not in ("moved", "skipped")), None)
+
+    @property
+    def unproven(self) -> tuple[str, ...]:
+        """Give the steps of targets whose traffic is not proven to have moved."""
+        steps = self.plan.steps if self.plan and self.claim else ()
+        return tuple(one.name for one in steps if one.kind == "target" and self.state_of(one.name) != "moved")
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """Give the plan's calls as a person would make them."""
-        return tuple(
-            call.by_hand for one in (self.plan.targets if self.plan else ()) for call in one.calls if call.by_hand
-        )
+        """Give the plan's calls as a person would make them, in the order of its steps."""
+        if self.plan is None:
+            return ()
+        found, moves = list[str](), {one.target: one.calls for one in self.plan.targets}
+        for step in self.plan.steps:
+            calls = moves.get(step.target, ()) if step.whole else (step.call,) if step.call else ()
+            found += [call.by_hand for call in calls if call.by_hand]
+        return tuple(found)
 
     @property
     def verdicts(self) -> dict[str, e.Verdict]:
@@ -211,18 +234,22 @@ class Incident:
             return "no"
         if any(step.state == "unknown" for step in self.steps.values()):
             return "cannot_tell" if self.phase is Phase.STUCK else "not_yet"
-        done = [step for step in self.steps.values() if step.accepted]
-        return "yes" if len(done) == len(self.plan.steps) else "not_yet"
+        wanted = [step.name for step in self.plan.steps if self.state_of(step.name) != "skipped"]
+        return "yes" if all(name in self.steps and self.steps[name].accepted for name in wanted) else "not_yet"
 
     def _traffic_moved(self) -> e.Verdict:
         if self.claim is None or self.moved is None:
-            return "not_yet"
+            return "cannot_tell" if self.claim and self.plan and self.phase_is_past_traffic else "not_yet"
         if self.moved.verdict != "yes":
             return self.moved.verdict
-        done = self.plan is not None and all(
-            self.steps.get(step.name) is not None and self.steps[step.name].state == "moved" for step in self.plan.steps
-        )
-        return "yes" if done else "not_yet"
+        if not self.unproven:
+            return "yes"
+        return "cannot_tell" if self.phase_is_past_traffic else "not_yet"
+
+    @property
+    def phase_is_past_traffic(self) -> bool:
+        """Say whether every step that was not skipped is proven, though a skipped one never will be."""
+        return self.unfinished is None and bool(self.unproven)
 
     def _recovered(self) -> e.Verdict:
         return self.judged.verdict if self.judged else "not_yet"
@@ -301,7 +328,8 @@ def _fresh(i: Incident) -> Incident:
         i, plan=None, planned_at=None, candidates=(), blocked=None, decision=None, votes=(), reminded=False, escalated=(),
         glass=None, cleared=None,
         parked_on=None, claim=None, claimed_at=None, cancelled=False, steps=MappingProxyType({}), moved=None, moved_at=None,
-        looks=(), samples=(), judged=None, judged_at=None, marked_by=None, stuck_reason="", by_hand=(),
+        looks=(), samples=(), judged=None, judged_at=None, marked_by=None, stuck_reason="", by_hand=(), paused_by=None,
+        paused_at=None, undoing=False, tokens=MappingProxyType({}),
     )  # fmt: skip
 
 
@@ -311,7 +339,7 @@ def _reopened(i: Incident, entry: e.IncidentReopened, _: datetime) -> Incident:
     return replace(
         i, phase=Phase.OPENED, episode=entry.episode, voids=0, alerts=alerts, closed=None, closed_at=None, requester=None,
         wanted=None, rejected_by=None, taken_by=None, weighed=MappingProxyType({}), restarts=_restarted(i, entry.alerts),
-        rules=(), edit=None, snoozed_until=None, snoozed_by=None,
+        rules=(), edit=None, snoozed_until=None, snoozed_by=None, fix=None, grade=None, deltas=(),
     )  # fmt: skip
 
 
@@ -444,21 +472,53 @@ def _cancelled(i: Incident, entry: e.RollbackCancelled, _: datetime) -> Incident
     return replace(i, cancelled=True, stuck_reason=entry.sentence())
 
 
+def _paused(i: Incident, entry: e.RollbackPaused, at: datetime) -> Incident:
+    return replace(i, paused_by=entry.person, paused_at=at)
+
+
+def _resumed(i: Incident, _: e.RollbackResumed, __: datetime) -> Incident:
+    return replace(i, phase=Phase.ROLLING, paused_by=None, paused_at=None, stuck_reason="", by_hand=())
+
+
+def _undoing(i: Incident, _: e.CompensationAsked, __: datetime) -> Incident:
+    return replace(i, phase=Phase.ROLLING, undoing=True, cancelled=False, stuck_reason="", by_hand=(), moved=None)
+
+
 def _step(i: Incident, step: StepState) -> Mapping[str, StepState]:
     return MappingProxyType({**i.steps, step.name: step})
 
 
 def _started(i: Incident, entry: e.StepStarted, at: datetime) -> Incident:
-    before = i.steps.get(entry.step)
-    token = before.token if before else None
-    return replace(
-        i, steps=_step(i, StepState(entry.step, "started", entry.attempt, entry, at=at, token=token)), looks=()
-    )
+    return replace(i, steps=_step(i, StepState(entry.step, "started", entry.attempt, entry, at=at)), looks=())
 
 
 def _applied(i: Incident, entry: e.StepApplied, at: datetime) -> Incident:
-    step = replace(i.steps[entry.step], state="applied", detail=entry.detail, at=at, accepted=True)
+    """Take the answer; a target's traffic is proven from here on, what moves none is proven by being done."""
+    before = i.steps[entry.step]
+    kind = i.plan.step(entry.step).kind if i.plan else "target"
+    state = "applied" if kind == "target" else "moved"
+    step = replace(before, state=state, detail=entry.detail, at=at, accepted=True)
+    i = replace(i, tokens=_tokens(i, entry.step, entry.token))
+    if kind != "target":
+        return _onwards(replace(i, steps=_step(i, step)), at)
     return replace(i, phase=Phase.APPLIED, steps=_step(i, step), moved=None, looks=())
+
+
+def _tokens(i: Incident, step: str, token: str | None) -> Mapping[str, str | None]:
+    """Remember what our own write left on a target: the precondition of the next one."""
+    return MappingProxyType({**i.tokens, i.plan.step(step).target: token}) if i.plan else i.tokens
+
+
+def _onwards(i: Incident, at: datetime) -> Incident:
+    """Go where the steps say: to a target whose traffic is not proven yet, to the next step, or past the last one."""
+    states = {step.state for step in i.steps.values()}
+    if "applied" in states:
+        return replace(i, phase=Phase.APPLIED, looks=())
+    if i.unfinished is not None or states & {"started", "unknown", "failed", "again"}:
+        return replace(i, phase=Phase.ROLLING)
+    kinds = {step.name: step.kind for step in i.plan.steps} if i.plan else {}
+    proven = [one.at for one in i.steps.values() if one.state == "moved" and kinds.get(one.name) == "target" and one.at]
+    return replace(i, phase=Phase.MOVED, moved_at=max(proven, default=at), samples=(), judged=None)
 
 
 def _failed(i: Incident, entry: e.StepFailed, at: datetime) -> Incident:
@@ -478,13 +538,28 @@ def _retried(i: Incident, _: e.StepRetried, at: datetime) -> Incident:
         for name, step in i.steps.items()
     }
     return replace(
-        i, phase=Phase.ROLLING, steps=MappingProxyType(steps), cancelled=False, stuck_reason="", by_hand=(), moved=None
-    )
+        i, phase=Phase.ROLLING, steps=MappingProxyType(steps), cancelled=False, undoing=False, stuck_reason="", by_hand=(),
+        moved=None,
+    )  # fmt: skip
+
+
+def _skipped(i: Incident, entry: e.StepSkipped, at: datetime) -> Incident:
+    before = i.steps.get(entry.step) or StepState(entry.step, "skipped", 0)
+    steps = _step(i, replace(before, state="skipped", at=at))
+    return _onwards(replace(i, steps=steps, cancelled=False, stuck_reason="", by_hand=()), at)
+
+
+def _by_hand(i: Incident, entry: e.StepByHand, at: datetime) -> Incident:
+    """Take a person's word that it is done; a target's traffic is proven like any other step's."""
+    before = i.steps.get(entry.step) or StepState(entry.step, "applied", 0)
+    kind = i.plan.step(entry.step).kind if i.plan else "target"
+    step = replace(before, state="applied" if kind == "target" else "moved", at=at, accepted=True)
+    return _onwards(replace(i, steps=_step(i, step), moved=None, cancelled=False, stuck_reason="", by_hand=()), at)
 
 
 def _compensated(i: Incident, entry: e.StepCompensated, at: datetime) -> Incident:
-    step = replace(i.steps[entry.step], state="back", detail=entry.detail, at=at, accepted=False, token=entry.token)
-    return replace(i, steps=_step(i, step))
+    step = replace(i.steps[entry.step], state="back", detail=entry.detail, at=at, accepted=False)
+    return replace(i, steps=_step(i, step), tokens=_tokens(i, entry.step, entry.token))
 
 
 def _looked(i: Incident, entry: e.TrafficSampled, _: datetime) -> Incident:
@@ -495,10 +570,7 @@ def _verified(i: Incident, entry: e.TrafficVerified, at: datetime) -> Incident:
     if entry.verdict != "yes":
         return replace(i, phase=Phase.STUCK, moved=entry, stuck_reason=entry.reason, by_hand=i.commands)
     steps = _step(i, replace(i.steps[entry.step], state="moved", at=at))
-    done = i.plan is not None and all(s.name in steps and steps[s.name].state == "moved" for s in i.plan.steps)
-    if not done:
-        return replace(i, phase=Phase.ROLLING, steps=steps, moved=entry)
-    return replace(i, phase=Phase.MOVED, steps=steps, moved=entry, moved_at=at, samples=(), judged=None)
+    return _onwards(replace(i, steps=steps, moved=entry), at)
 
 
 def _sampled(i: Incident, entry: e.SliSampled, at: datetime) -> Incident:
@@ -527,6 +599,26 @@ def _marked(i: Incident, entry: e.MarkedRecovered, at: datetime) -> Incident:
     return replace(i, phase=Phase.RECOVERED, marked_by=entry.person, judged_at=at, stuck_reason="", by_hand=())
 
 
+def _left(i: Incident, entry: e.LeftoverOpened, _: datetime) -> Incident:
+    return replace(i, leftovers=MappingProxyType({**i.leftovers, entry.name: entry}))
+
+
+def _cleared_away(i: Incident, entry: e.LeftoverCleared, _: datetime) -> Incident:
+    return replace(i, leftovers=MappingProxyType({n: one for n, one in i.leftovers.items() if n != entry.name}))
+
+
+def _fixed(i: Incident, entry: e.FixRecorded, _: datetime) -> Incident:
+    return replace(i, fix=entry)
+
+
+def _graded(i: Incident, entry: e.RollbackGraded, _: datetime) -> Incident:
+    return replace(i, grade=entry)
+
+
+def _delta(i: Incident, entry: e.DeltaMeasured, _: datetime) -> Incident:
+    return replace(i, deltas=(*i.deltas, entry))
+
+
 def _closed(i: Incident, entry: e.IncidentClosed, at: datetime) -> Incident:
     return replace(i, phase=Phase.CLOSED, closed=entry, closed_at=at)
 
@@ -542,6 +634,9 @@ _HANDLERS: dict[type[e.Entry], Callable[..., Incident]] = {
     e.TrafficVerified: _verified, e.SliSampled: _sampled, e.SliJudged: _judged, e.IncidentStuck: _stuck,
     e.PlanEdited: _edited, e.PlanEscalated: _told_further, e.GlassBroken: _glass, e.ReviewDone: _reviewed,
     e.IncidentSnoozed: _snoozed, e.IncidentHandedOver: _handed_over,
+    e.RollbackPaused: _paused, e.RollbackResumed: _resumed, e.CompensationAsked: _undoing, e.StepSkipped: _skipped,
+    e.StepByHand: _by_hand, e.LeftoverOpened: _left, e.LeftoverCleared: _cleared_away, e.FixRecorded: _fixed,
+    e.RollbackGraded: _graded, e.DeltaMeasured: _delta,
     e.IncidentTaken: _taken, e.IncidentEscalated: _escalated, e.MarkedRecovered: _marked, e.IncidentClosed: _closed,
 }  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -59,6 +59,10 @@ class Ledger:
     rollbacks: tuple[PastRollback, ...] = ()  # oldest first
     trust: Mapping[str, e.TrustMoved] = field(default_factory=lambda: MappingProxyType({}))  # by rule
     trusted_at: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
+    leftovers: Mapping[tuple[str, str], e.LeftoverOpened] = field(default_factory=lambda: MappingProxyType({}))
+    grades: Mapping[str, e.RollbackGraded] = field(default_factory=lambda: MappingProxyType({}))  # by incident
+    readiness: e.ReadinessJudged | None = None
+    ready_at: datetime | None = None
     at: datetime | None = None
 
     def first_seen(self, version: str) -> datetime | None:
@@ -80,29 +84,61 @@ def fold(stream: str, recorded: Iterable[e.Recorded], ledger: Ledger | None = No
 
 
 def _next(ledger: Ledger, entry: e.Entry, at: datetime) -> Ledger:
-    match entry:
-        case e.VersionServed():
-            return _served(ledger, entry, at)
-        case e.IncidentLinked():
-            return replace(_alerted(ledger, entry), open_incident=entry.incident, last_incident=entry.incident)
-        case e.IncidentUnlinked():
-            return replace(ledger, open_incident=None, last_closed_at=at)
-        case e.LockTaken():
-            return replace(ledger, lock=entry.incident, rollbacks=(*ledger.rollbacks, *_counted(entry, at)))
-        case e.RollbackJudged():
-            return replace(ledger, rollbacks=_judged(ledger.rollbacks, entry))
-        case e.TrustMoved():
-            return replace(
-                ledger,
-                trust=MappingProxyType({**ledger.trust, entry.rule: entry}),
-                trusted_at=MappingProxyType({**ledger.trusted_at, entry.rule: at}),
-            )
-        case e.LockReleased():
-            return replace(ledger, lock=None, released_at=at)
-        case e.VersionQuarantined():
-            return replace(ledger, quarantined=MappingProxyType({**ledger.quarantined, entry.version: entry.reason}))
-        case _:
-            return ledger
+    handler = _HANDLERS.get(type(entry))
+    return handler(ledger, entry, at) if handler else ledger
+
+
+def _linked(ledger: Ledger, entry: e.IncidentLinked, _: datetime) -> Ledger:
+    return replace(_alerted(ledger, entry), open_incident=entry.incident, last_incident=entry.incident)
+
+
+def _unlinked(ledger: Ledger, _: e.IncidentUnlinked, at: datetime) -> Ledger:
+    return replace(ledger, open_incident=None, last_closed_at=at)
+
+
+def _taken(ledger: Ledger, entry: e.LockTaken, at: datetime) -> Ledger:
+    return replace(ledger, lock=entry.incident, rollbacks=(*ledger.rollbacks, *_counted(entry, at)))
+
+
+def _released(ledger: Ledger, _: e.LockReleased, at: datetime) -> Ledger:
+    return replace(ledger, lock=None, released_at=at)
+
+
+def _ended(ledger: Ledger, entry: e.RollbackJudged, _: datetime) -> Ledger:
+    return replace(ledger, rollbacks=_judged(ledger.rollbacks, entry))
+
+
+def _trusted(ledger: Ledger, entry: e.TrustMoved, at: datetime) -> Ledger:
+    trust = MappingProxyType({**ledger.trust, entry.rule: entry})
+    return replace(ledger, trust=trust, trusted_at=MappingProxyType({**ledger.trusted_at, entry.rule: at}))
+
+
+def _quarantined(ledger: Ledger, entry: e.VersionQuarantined, _: datetime) -> Ledger:
+    return replace(ledger, quarantined=MappingProxyType({**ledger.quarantined, entry.version: entry.reason}))
+
+
+def _freed(ledger: Ledger, entry: e.VersionReleased, _: datetime) -> Ledger:
+    left = {name: why for name, why in ledger.quarantined.items() if name != entry.version}
+    return replace(ledger, quarantined=MappingProxyType(left))
+
+
+def _left(ledger: Ledger, entry: e.LeftoverOpened, _: datetime) -> Ledger:
+    return replace(ledger, leftovers=MappingProxyType({**ledger.leftovers, (entry.incident, entry.name): entry}))
+
+
+def _cleared(ledger: Ledger, entry: e.LeftoverCleared, _: datetime) -> Ledger:
+    gone = (entry.incident, entry.name)
+    return replace(
+        ledger, leftovers=MappingProxyType({key: one for key, one in ledger.leftovers.items() if key != gone})
+    )
+
+
+def _graded(ledger: Ledger, entry: e.RollbackGraded, _: datetime) -> Ledger:
+    return replace(ledger, grades=MappingProxyType({**ledger.grades, entry.incident: entry}))
+
+
+def _could(ledger: Ledger, entry: e.ReadinessJudged, at: datetime) -> Ledger:
+    return replace(ledger, readiness=entry, ready_at=at)
 
 
 def _counted(entry: e.LockTaken, at: datetime) -> tuple[PastRollback, ...]:
@@ -141,6 +177,14 @@ def _alerted(ledger: Ledger, entry: e.IncidentLinked) -> Ledger:
         replace(row, alerted=True) if row.until is None and row.version == blamed else row for row in ledger.served
     )
     return replace(ledger, served=rows)
+
+
+_HANDLERS: dict[type[e.Entry], Callable[..., Ledger]] = {
+    e.VersionServed: _served, e.IncidentLinked: _linked, e.IncidentUnlinked: _unlinked, e.LockTaken: _taken,
+    e.RollbackJudged: _ended, e.TrustMoved: _trusted, e.LockReleased: _released, e.VersionQuarantined: _quarantined,
+    e.VersionReleased: _freed, e.LeftoverOpened: _left, e.LeftoverCleared: _cleared, e.RollbackGraded: _graded,
+    e.ReadinessJudged: _could,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

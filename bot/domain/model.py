@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from bot.domain.duration import Duration
-from bot.domain.later import not_yet
 from bot.domain.roles import MemberId, PagerDutyId, UsergroupId
 from bot.domain.value import Value
 
 FigureName = Literal["burn_rate_short", "burn_rate_long", "error_budget_left", "error_budget_spent", "cost_delta"]
+
+
+Cohort = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$")]
 
 
 class Sli(Value):
@@ -37,11 +39,36 @@ class Figure(Value):
 
     source: str
     good: Literal["below", "above"] | None = None
+    unit: str = Field(default="", max_length=12)  # written behind the number
 
     @property
     def settings(self) -> dict[str, Any]:
         """Give the keys that belong to the metric source."""
         return dict(self.model_extra or {})
+
+
+class Action(Value):
+    """Something a runbook's step does beside moving traffic: the adapter's name, and keys its `Config` documents."""
+
+    model_config = {**Value.model_config, "extra": "allow"}
+
+    adapter: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Give the keys that belong to the adapter."""
+        return dict(self.model_extra or {})
+
+
+class Capacity(Value):
+    """Whether the good version could carry the full load: how much of it is ready, and how much is needed.
+
+    `ready` and `needed` are settings for the source, with `{version}` for the good version; `needed` may be a number.
+    """
+
+    source: str
+    ready: dict[str, Any]
+    needed: float | dict[str, Any]
 
 
 class Target(Value):
@@ -70,6 +97,8 @@ class Environment(Value):
     """A model in one place: its targets in the order written, its SLIs, and what is good without having been observed.
 
     `figures` says where the facts of that name are read when a decision needs them, for example `burn_rate_short`.
+    `cohorts` are judged each by itself, by the SLIs whose settings name `{cohort}`. `business` and `cost` are measured
+    before and after a rollback; settings of a cost may name `{version}`.
     """
 
     targets: dict[str, Target] = Field(min_length=1)
@@ -77,8 +106,11 @@ class Environment(Value):
     last_good: str | None = None
     soak: Duration = timedelta(minutes=10)
     figures: dict[FigureName, Figure] = Field(default_factory=dict)
-    business: dict[str, Figure] = Field(default_factory=dict, json_schema_extra=not_yet())
-    cost: Figure | None = Field(default=None, json_schema_extra=not_yet())
+    business: dict[str, Figure] = Field(default_factory=dict)
+    cost: Figure | None = None
+    cohorts: tuple[Cohort, ...] = ()
+    actions: dict[str, Action] = Field(default_factory=dict)
+    capacity: Capacity | None = None
 
 
 class Model(Value):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import AwareDatetime
 
 from bot.domain.runbook import OnFailure, VerifySpec
-from bot.domain.traffic import Finding, TargetPlan
+from bot.domain.traffic import Call, Finding, TargetPlan, TrafficSplit
 from bot.domain.value import Value, digest
 
 
@@ -20,12 +21,29 @@ class Candidate(Value):
     reason: str
 
 
+PEOPLE = re.compile(r"[CGSUW][A-Z0-9]{2,}")  # whom a step may tell: a Slack channel, user group or member
+Kind = Literal["target", "warm", "check", "tell"]
+
+
 class PlanStep(Value):
-    """One step in the order of the plan. It starts when the traffic of every step in `after` is proven to have moved."""
+    """One step in the order of the plan. It starts when every step in `after` is proven: its traffic moved, or it is done.
+
+    `target` is what it moves, and for another kind the action, the SLI or the people it is about. `share` is the percent
+    of what the bad version had that is moved when this step has ended: a ramp is several steps of one target.
+    """
 
     name: str
     target: str
     after: tuple[str, ...] = ()
+    kind: Kind = "target"
+    share: int = 100
+    irreversible: bool = False  # compensation cannot take it back
+    call: Call | None = None  # what a step that moves nothing will do, redacted, and the same by hand
+
+    @property
+    def whole(self) -> bool:
+        """Say whether this step ends the move of its target."""
+        return self.kind == "target" and self.share == 100
 
 
 class Plan(Value):
@@ -45,6 +63,7 @@ class Plan(Value):
     targets: tuple[TargetPlan, ...]
     resources: tuple[str, ...]
     on_failure: OnFailure
+    parallel: bool = False  # steps that wait for nothing unproven start together
     verify: VerifySpec
     confirm: bool
     findings: tuple[Finding, ...] = ()
@@ -59,8 +78,8 @@ class Plan(Value):
 
     @property
     def content(self) -> dict[str, Any]:
-        """Give what is hashed."""
-        rest = self.model_dump(mode="json", exclude={"targets", "good_since", "good_until"})
+        """Give what is hashed: what says nothing is left out, so that a field added later changes no plan made before."""
+        rest = self.model_dump(mode="json", exclude={"targets", "good_since", "good_until"}, exclude_defaults=True)
         return {**rest, "targets": [target.content for target in self.targets]}
 
     @cached_property
@@ -76,6 +95,17 @@ class Plan(Value):
     def target(self, name: str) -> TargetPlan:
         """Give the plan of one target."""
         return next(one for one in self.targets if one.target == name)
+
+    def goal(self, step: PlanStep) -> TrafficSplit:
+        """Give the split a step of a target ends with."""
+        plan = self.target(step.target)
+        return plan.to_split if step.share == 100 else plan.before.split.moved(plan.bad, plan.good, step.share)
+
+    def split_before(self, step: PlanStep) -> TrafficSplit:
+        """Give the split a step of a target begins with: what was there, or what the stage before it left."""
+        stages = [one for one in self.steps if one.kind == "target" and one.target == step.target]
+        at = stages.index(step)
+        return self.goal(stages[at - 1]) if at else self.target(step.target).before.split
 
     def step(self, name: str) -> PlanStep:
         """Give one step."""

@@ -29,7 +29,7 @@ class Press:
 class Order:
     """One order of one person for the whole house.
 
-    `action` is autopilot_off or autopilot_on (asked: model, none for all), trust (model, environment, rule, rung),
+    `action` is autopilot_off or autopilot_on (asked: model, none for all), trust (model, environment, rule, rung), release (model, environment, version),
     lend or return (role, to, and until: how long, like `8h`), login (code).
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from bot.domain.alert import Kind, Severity
 from bot.domain.duration import Duration, Positive, write_duration
@@ -45,17 +45,27 @@ class ToTags(Value):
 
 
 class ToFallback(Value):
-    """Go to a static fallback."""
+    """Go to a static fallback: a version of that name that every target offers and that never has to have served."""
 
-    fallback: str = Field(json_schema_extra=not_yet())
+    fallback: str
+
+
+def _rising(stages: tuple[int, ...]) -> tuple[int, ...]:
+    if stages and (list(stages) != sorted(set(stages)) or stages[0] < 1 or stages[-1] != 100):
+        message = f"must rise from 1 or more and end at 100, not {list(stages)}"
+        raise ValueError(message)
+    return stages
 
 
 class TargetStep(Value):
-    """Move one target. `after` names the steps whose *moved* verdict it waits for."""
+    """Move one target. `after` names the steps it waits for; `stages` are percents of what the bad version had.
+
+    A ramp ends at 100 and is checked between its stages.
+    """
 
     target: str
     after: tuple[str, ...] = ()
-    stages: tuple[Annotated[int, Field(ge=1, le=100)], ...] = Field(default=(), json_schema_extra=not_yet())
+    stages: Annotated[tuple[int, ...], AfterValidator(_rising)] = ()
 
     @property
     def name(self) -> str:
@@ -64,35 +74,62 @@ class TargetStep(Value):
 
 
 class WarmStep(Value):
-    """Warm the good version before traffic."""
+    """Warm the good version before traffic, by an action of the environment."""
 
-    warm: str = Field(json_schema_extra=not_yet())
+    warm: str
     after: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """A step is named like what it does."""
+        return self.warm
 
 
 class CheckStep(Value):
-    """Ask a question that must be answered yes."""
+    """Ask what must be answered yes: an SLI of the environment that must be good, or an action that must succeed."""
 
-    check: str = Field(json_schema_extra=not_yet())
+    check: str
     after: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """A step is named like what it asks."""
+        return self.check
 
 
 class TellStep(Value):
-    """Tell somebody."""
+    """Tell somebody: an action of the environment, a Slack channel, a user group or a member."""
 
-    tell: str = Field(json_schema_extra=not_yet())
+    tell: str
     after: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """A step is named like whom it tells."""
+        return self.tell
 
 
 OnFailure = Literal["before_traffic", "stop", "compensate"]
 
 
 class RollbackSpec(Value):
-    """Where to go and in which steps. Steps without `after` keep the order written."""
+    """Where to go and in which steps.
+
+    A step without `after` waits for the one written before it; `parallel` lets such steps start at once.
+    """
 
     to: Literal["last_good"] | ToVersion | ToTags | ToFallback = "last_good"
     on_failure: OnFailure = "before_traffic"
+    parallel: bool = False
     steps: tuple[TargetStep | WarmStep | CheckStep | TellStep, ...] = Field(min_length=1)
+
+    def order(self) -> dict[str, tuple[str, ...]]:
+        """Give each step's predecessors, as written or as the order of the file implies."""
+        found: dict[str, tuple[str, ...]] = {}
+        for step in self.steps:
+            before = tuple(found)[-1:] if not self.parallel else ()
+            found[step.name] = step.after or before
+        return found
 
 
 class TrafficCheck(Value):
@@ -106,6 +143,7 @@ class RecoveryCheck(Value):
     """The service is well after this many good samples in a row, each over a traffic floor.
 
     An empty `slis` means every SLI of the environment. `watch` is how long it is watched before the incident closes.
+    `doubt` is the chance that the always-valid test calls a service well that is not.
     """
 
     slis: tuple[str, ...] = ()
@@ -114,6 +152,7 @@ class RecoveryCheck(Value):
     within: Positive = timedelta(minutes=10)
     min_requests: int = Field(default=300, ge=0)
     watch: Duration = timedelta(minutes=1)
+    doubt: float = Field(default=0.05, gt=0, lt=0.5)
 
     @model_validator(mode="after")
     def _has_time_for_its_samples(self) -> RecoveryCheck:

@@ -39,10 +39,11 @@ class TrafficSplit(Value):
         """Give the percent a revision receives, 0 when it is not named."""
         return self.weights.get(revision, Decimal(0))
 
-    def moved(self, bad: str, good: str) -> TrafficSplit:
-        """Give the split in which only the bad revision's share has moved to the good one; experiment arms keep theirs."""
+    def moved(self, bad: str, good: str, percent: int = 100) -> TrafficSplit:
+        """Give the split in which `percent` of the bad revision's share has moved to the good one; experiment arms keep theirs."""
         rest = {name: share for name, share in self.weights.items() if name not in (bad, good)}
-        return TrafficSplit(weights={**rest, bad: Decimal(0), good: self.share(good) + self.share(bad)})
+        moving = self.share(bad) * percent / 100
+        return TrafficSplit(weights={**rest, bad: self.share(bad) - moving, good: self.share(good) + moving})
 
     def same(self, other: TrafficSplit) -> bool:
         """Say whether both give every revision the same share, named or not."""
@@ -118,7 +119,7 @@ class TargetPlan(Value):
     @property
     def content(self) -> dict[str, Any]:
         """Give what the approval signs: no observation times, no counters."""
-        return self.model_dump(mode="json", exclude={"before": {"observed_at"}})
+        return self.model_dump(mode="json", exclude={"before": {"observed_at"}}, exclude_defaults=True)
 
     @property
     def restoring(self) -> bool:
@@ -169,7 +170,7 @@ class Verification(Value):
     control_plane: Literal["converged", "progressing", "diverged"]
     data_plane: Literal["moved", "moving", "not_moved", "inconclusive"]
     samples: dict[str, int] = Field(default_factory=dict)
-    upper_bound_bad: float | None = None  # 95 % bound on the bad revision's share: `adapters.counters.at_most`
+    upper_bound_bad: float | None = None  # 95 % bound on the bad revision's share: `bot.domain.counting.at_most`
     detail: str
     reading: Reading
 

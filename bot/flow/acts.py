@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from bot.domain import access, acts, words
@@ -16,6 +14,8 @@ from bot.domain.incident import Incident, Phase
 from bot.domain.model import Owner
 from bot.domain.press import Answer, Press
 from bot.errors import AdapterError, Denied, Expired, RoleMissing, Stale
+from bot.flow.act import Act
+from bot.flow.aftercare import AFTER
 from bot.flow.authorizers import objection, opinions
 from bot.flow.locks import releases
 from bot.flow.people import NAMED, breakers, counting, spoken, standing, standings, who_could, whose
@@ -48,24 +48,6 @@ def no(text: str, error: type[Denied] = Denied, before: tuple[e.Check, ...] = ()
 
 
 # ── any act ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-Make = Callable[[Press, Incident, World, str], e.Entry]
-Hinder = Callable[[Press, Incident, World], Awaitable[str]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Act:
-    """One act: the entry it makes, what the person reads, whether it needs a reason, what may hinder it, and whether it ends the incident.
-
-    `card` says that it is about the plan the person saw, so a card that showed another one does not count.
-    """
-
-    make: Make
-    done: Callable[[Press, Incident, Any], str]
-    reason: bool = False
-    hinder: Hinder | None = None
-    ends: bool = False
-    card: bool = True
 
 
 async def decide(act: Press, incident: Incident, world: World) -> Answer:
@@ -243,47 +225,65 @@ def _closed(a: Press, i: Incident, _: World, ref: str) -> e.Entry:
     )
 
 
-ACTS: dict[str, _Act] = {
-    "reject": _Act(
+ACTS: dict[str, Act] = {
+    "reject": Act(
         lambda a, i, _, ref: e.PlanRejected(person=a.person, plan=i.plan.id if i.plan else "", text_ref=ref, via=a.via),
         lambda *_: "You rejected the plan. Nothing was changed.", reason=True,
     ),
-    "choose": _Act(
+    "choose": Act(
         _chosen, lambda a, _, x: f"A plan to {x.wanted} is being made. {whose(x.requester, a.person)}",
         hinder=_no_such_version,
     ),
-    "edit": _Act(
+    "edit": Act(
         _edit, lambda _, __, x: f"A new plan is being made: on failure {x.on_failure}. You edited it, so somebody else approves it.",
         hinder=_no_edit,
     ),
-    "snooze": _Act(
+    "snooze": Act(
         _snoozed, lambda _, i, x: f"Incident {i.short} is put off until {words.moment(x.until)}. A worse alert ends that.",
         reason=True, hinder=_no_time,
     ),
-    "plan_again": _Act(_requested, lambda a, _, x: f"A new plan is being made. {whose(x.requester, a.person)}"),
-    "retry": _Act(
+    "plan_again": Act(_requested, lambda a, _, x: f"A new plan is being made. {whose(x.requester, a.person)}"),
+    "retry": Act(
         lambda a, i, _, __: e.StepRetried(step=str(i.unfinished), person=a.person), lambda *_: "Trying again.", hinder=only_shows
     ),
-    "mark_recovered": _Act(
+    "mark_recovered": Act(
         lambda a, _, __, ref: e.MarkedRecovered(person=a.person, text_ref=ref), lambda *_: "Marked recovered.", reason=True
     ),
-    "cancel": _Act(
+    "cancel": Act(
         lambda a, _, __, ref: e.RollbackCancelled(person=a.person, text_ref=ref),
         lambda *_: "Cancelled before the next effect; what was applied stays.", reason=True,
     ),
-    "take": _Act(
+    "pause": Act(
+        lambda a, _, __, ref: e.RollbackPaused(person=a.person, text_ref=ref),
+        lambda *_: f"Paused: no further step starts. Resume or cancel within 15{words.NBSP}min, else a person is called.", reason=True,
+    ),
+    "resume": Act(lambda a, *_: e.RollbackResumed(person=a.person), lambda *_: "The rollback goes on.", hinder=only_shows),
+    "skip": Act(
+        lambda a, i, _, ref: e.StepSkipped(step=str(i.unfinished), person=a.person, text_ref=ref),
+        lambda _, __, x: f"Step {x.step} is skipped.", reason=True, hinder=only_shows,
+    ),
+    "compensate": Act(
+        lambda a, _, __, ref: e.CompensationAsked(person=a.person, text_ref=ref),
+        lambda *_: "What was applied is put back, in exact reverse.", reason=True, hinder=only_shows,
+    ),
+    "by_hand": Act(
+        lambda a, i, _, ref: e.StepByHand(step=str(i.unfinished), person=a.person, text_ref=ref),
+        lambda _, __, x: f"Step {x.step} counts as done by hand; it is read and proven now.", reason=True,
+    ),
+    "take": Act(
         lambda a, *_: e.IncidentTaken(person=a.person), lambda _, i, __: f"You have incident {i.short}.", hinder=_has_it
     ),
-    "hand_over": _Act(
+    "hand_over": Act(
         lambda a, _, __, ref: e.IncidentHandedOver(person=a.person, to=a.asked["to"].strip(), text_ref=ref),
         lambda _, i, x: f"{words.person(x.to)} has incident {i.short} now.", reason=True, hinder=_no_receiver, card=False,
     ),
-    "review": _Act(
+    "review": Act(
         lambda a, _, __, ref: e.ReviewDone(person=a.person, text_ref=ref),
         lambda _, i, __: f"You reviewed the break-glass rollback of incident {i.short}.", reason=True, card=False,
     ),
-    "give_up": _Act(_closed, lambda _, i, __: f"Closed {i.short}.", reason=True, ends=True),
-    "dismiss": _Act(_closed, lambda _, i, __: f"Closed {i.short}.", ends=True),
+    "give_up": Act(_closed, lambda _, i, __: f"Closed {i.short}.", reason=True, ends=True),
+    "dismiss": Act(_closed, lambda _, i, __: f"Closed {i.short}.", ends=True),
+    **AFTER,
 }  # fmt: skip
 
 

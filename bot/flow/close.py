@@ -66,7 +66,7 @@ async def _closed(incident: Incident, plan: Plan, world: World) -> Step:
         }
     )
     entries = (closed, e.PostmortemDrafted(template=plan.postmortem))
-    gone = "" if incident.unfinished else f"rolled back in incident {incident.short}."
+    gone = "" if incident.unproven else f"rolled back in incident {incident.short}."
     rest = await releases(incident, world, recovered=True, quarantine=gone)
     if incident.judged is None:
         word = e.RollbackJudged(incident=incident.stream, rules=incident.rules, verdict="cannot_tell")
@@ -77,9 +77,11 @@ async def _closed(incident: Incident, plan: Plan, world: World) -> Step:
 def _ending(incident: Incident, plan: Plan) -> str:
     """Say what is known: who marked it, and where the model is only when traffic was proven to have moved."""
     marked = f"{words.person(incident.marked_by)} marked it recovered" if incident.marked_by else ""
-    if incident.unfinished:
+    if incident.unproven:
         change = words.change(plan.from_version, plan.to_version)
-        return f"{marked}; whether traffic moved {change} is not proven."
+        skipped = [name for name in incident.unproven if incident.state_of(name) == "skipped"]
+        why = f": {words.listed(skipped)} was skipped" if skipped else ""
+        return f"{marked or 'The samples are good'}; whether traffic moved {change} is not proven{why}."
     where = f"{incident.model} is on {plan.to_version}"
     return f"{f'{marked}: ' if marked else 'Recovered: '}{where}. {plan.from_version} is quarantined until somebody releases it."
 

@@ -1,4 +1,4 @@
-"""What people order for the whole house: autopilot off or on, trust moved, a role lent or returned, a terminal let in."""
+"""What people order for the whole house: autopilot, trust, a version out of quarantine, a role lent, a terminal let in."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def order(asked: Order, world: World) -> Answer:
 
 async def _epoch(asked: Order, world: World) -> int:
     """Give what the order is appended against; nothing for one that is refused for the place it names."""
-    if asked.action != "trust":
+    if asked.action not in ("trust", "release"):
         return (await world.orders(_STREAMS.get(asked.action, SWITCH))).epoch
     try:
         return (await world.ledger(model_stream(*_place(asked, world)))).epoch
@@ -255,6 +255,28 @@ def _rung(asked: Order) -> Rung:
     return cast("Rung", rung)
 
 
+# ── quarantine ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _release(asked: Order, world: World) -> str:
+    """End a quarantine: the word of one named person, who answers for it with a reason."""
+    await _welcome(asked, world)
+    place, model = _place(asked, world)
+    files = world.catalogue
+    roles = {name: role for name, role in files.roles.items() if access.in_scope(role, model, place)}
+    await _needs(asked, roles, world)
+    ledger, version = await world.ledger(model_stream(place, model)), asked.asked.get("version", "").strip()
+    if version not in ledger.quarantined:
+        held_back = words.listed(sorted(ledger.quarantined)) or "none"
+        message = f"Version {words.plain(version, 60) or '?'} of {model} in {place} is not quarantined. Quarantined: {held_back}."
+        raise Denied(message)
+    said = _reasoned(asked, world)
+    entry = e.VersionReleased(version=version, person=asked.person, text_ref=said.ref, via=asked.via)
+    write = Write(ledger.stream, (entry,), ledger.epoch)
+    await world.timeline.append(Append(writes=(write,), said=(said,), work=_awake(ledger, world)))
+    return f"Version {version} of {model} in {place} is released from quarantine. A rollback may go to it again."
+
+
 # ── roles lent ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -340,5 +362,5 @@ def _not_guessing(person: str, now: datetime, world: World) -> None:
 
 
 _ORDERS: dict[str, Callable[[Order, World], Awaitable[str]]] = {
-    "autopilot_off": _switch, "autopilot_on": _switch, "trust": _trust, "lend": _lend, "return": _return, "login": _login,
+    "autopilot_off": _switch, "autopilot_on": _switch, "trust": _trust, "release": _release, "lend": _lend, "return": _return, "login": _login,
 }  # fmt: skip

@@ -16,8 +16,9 @@ from bot.flow.approve import wait
 from bot.flow.close import close, note, stuck
 from bot.flow.decide import decide
 from bot.flow.plan import plan
+from bot.flow.recover import recover
 from bot.flow.rollback import claim, roll_back
-from bot.flow.verify import recover, verify
+from bot.flow.verify import verify
 from bot.flow.world import Later, Outcome, World
 from bot.ports import Clock
 

@@ -10,14 +10,16 @@ from bot.domain import words
 from bot.domain.entries import PlanBlocked, PlanMade, VersionServed
 from bot.domain.incident import Incident
 from bot.domain.ledger import Choice, Wanted, choose
-from bot.domain.model import Environment
-from bot.domain.plan import Candidate, Plan, PlanStep
-from bot.domain.runbook import Runbook, TargetStep, ToVersion
+from bot.domain.model import Environment, Sli
+from bot.domain.plan import Candidate, Kind, Plan, PlanStep
+from bot.domain.runbook import CheckStep, Runbook, TargetStep, TellStep, ToFallback, ToVersion, WarmStep
 from bot.domain.traffic import Finding, Intent, TargetPlan, TargetState
 from bot.domain.value import digest
 from bot.errors import AdapterError
+from bot.flow.steps import EVERY, action, is_action, own_slis
 from bot.flow.targets import ask, read
 from bot.flow.world import Later, Outcome, Step, World, to, write
+from bot.ports import Act
 
 BACKOFF = tuple(timedelta(seconds=n) for n in (0, 1, 5, 30))  # after so many voids of this episode
 GIVE_UP = timedelta(seconds=60)
@@ -119,8 +121,10 @@ def _no_good(incident: Incident, book: Runbook, choice: Choice) -> Step:
 
 
 def _asked(incident: Incident, book: Runbook) -> str | None:
-    """Give the version a person asked for, else the one the runbook names."""
-    return incident.wanted or (book.rollback.to.version if isinstance(book.rollback.to, ToVersion) else None)
+    """Give the version a person asked for, else the one the runbook names, a static fallback too."""
+    goal = book.rollback.to
+    named = goal.version if isinstance(goal, ToVersion) else goal.fallback if isinstance(goal, ToFallback) else None
+    return incident.wanted or named
 
 
 def _wanted(
@@ -168,8 +172,9 @@ def _plan(
     return Plan(
         ordinal=incident.plans + 1, incident=incident.id, model=incident.model, environment=incident.environment,
         from_version=str(choice.bad), to_version=str(choice.good), observed_serving=choice.observed,
-        good_since=choice.since, good_until=choice.until, steps=_steps(book), targets=tuple(plans),
+        good_since=choice.since, good_until=choice.until, steps=_steps(incident, world, book, choice), targets=tuple(plans),
         resources=tuple(sorted({_resource(incident, world, p) for p in plans})),
+        parallel=book.rollback.parallel,
         on_failure=incident.edit.on_failure if incident.edit else book.rollback.on_failure,
         editor=incident.edit.person if incident.edit else None,
         verify=book.verify, confirm=book.confirm, findings=findings, requester=incident.requester, runbook=book.runbook,
@@ -178,14 +183,54 @@ def _plan(
     )  # fmt: skip
 
 
-def _steps(book: Runbook) -> tuple[PlanStep, ...]:
-    """Steps that name no predecessor keep the order written: each waits for the one before it."""
-    steps: list[PlanStep] = []
+def _steps(incident: Incident, world: World, book: Runbook, choice: Choice) -> tuple[PlanStep, ...]:
+    """Give the plan's steps in the order written; a ramp becomes one step a stage, with a check between where one can ask.
+
+    What waits for a target waits for the last of its stages.
+    """
+    order, found = book.rollback.order(), list[PlanStep]()
     for step in book.rollback.steps:
         if isinstance(step, TargetStep):
-            after = step.after or ((steps[-1].name,) if steps else ())
-            steps.append(PlanStep(name=step.name, target=step.target, after=after))
-    return tuple(steps)
+            found += _stages(step, order[step.name], checked=bool(_own_slis(incident, world)))
+        else:
+            found.append(_other(incident, world, step, order[step.name], choice))
+    return tuple(found)
+
+
+def _stages(step: TargetStep, after: tuple[str, ...], *, checked: bool) -> list[PlanStep]:
+    made: list[PlanStep] = []
+    for share in step.stages or (100,):
+        last = share == 100
+        name = step.target if last else f"{step.target}@{share}"
+        made.append(PlanStep(name=name, target=step.target, after=after, share=share))
+        after = (name,)
+        if not last and checked:
+            made.append(PlanStep(name=f"{name} check", target=EVERY, kind="check", after=after))
+            after = (made[-1].name,)
+    return made
+
+
+def _own_slis(incident: Incident, world: World) -> dict[str, Sli]:
+    environment = world.catalogue.environment(incident)
+    return own_slis(dict(environment.slis)) if environment else {}
+
+
+def _other(
+    incident: Incident, world: World, step: WarmStep | CheckStep | TellStep, after: tuple[str, ...], choice: Choice
+) -> PlanStep:
+    kind: Kind = "warm" if isinstance(step, WarmStep) else "check" if isinstance(step, CheckStep) else "tell"
+    plain = PlanStep(name=step.name, target=step.name, kind=kind, after=after)
+    if not is_action(incident, world, step.name):
+        return plain
+    adapter, act = action(incident, world, step.name), _act(incident, plain, choice)
+    return plain.but(call=adapter.call(act), irreversible=not adapter.reversible)
+
+
+def _act(incident: Incident, step: PlanStep, choice: Choice) -> Act:
+    return Act(
+        key=f"{incident.id}/{incident.plans + 1}/{step.name}", model=incident.model, environment=incident.environment,
+        bad=str(choice.bad), good=str(choice.good), incident=incident.id, reason=f"incident {incident.short}",
+    )  # fmt: skip
 
 
 def _resource(incident: Incident, world: World, plan: TargetPlan) -> str:

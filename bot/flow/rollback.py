@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 
 from bot.domain import access, proof, words
@@ -13,18 +14,19 @@ from bot.domain.plan import Plan, PlanStep
 from bot.domain.traffic import ApplyResult, Outcome, TargetPlan, TargetState, TrafficSplit
 from bot.errors import AdapterError
 from bot.flow.authorizers import objection, opinions
+from bot.flow.effects import AGAIN, ATTEMPTS, asked, done, effect, failed_with, plan_of, together
 from bot.flow.facts import judge
-from bot.flow.locks import by_itself, forbidden, let_go, locked
+from bot.flow.locks import by_itself, forbidden, locked
 from bot.flow.people import standings
-from bot.flow.targets import CALL, adapter, ask, changed, differs, joined, read, rewritten, states, within
+from bot.flow.steps import is_action, looked_up, tells_people
+from bot.flow.targets import CALL, ask, changed, differs, joined, read, rewritten, states
 from bot.flow.world import POLICY, Later, Step, World, to, write
 from bot.flow.world import Outcome as Next
 
 WINDOW = timedelta(seconds=60)  # after a quorum, an automatic decision or a lock's release
 DEADLINE = CALL + timedelta(seconds=5)  # from the intent; an effect is sent only while a whole call still fits
 PATIENCE = 2 * CALL  # how long a target that does not answer is asked again before a person is
-ATTEMPTS = 3
-AGAIN = timedelta(seconds=2)
+PAUSE = timedelta(minutes=15)  # how long a pause may last before a person is called
 PARKED = timedelta(seconds=1)
 
 
@@ -196,59 +198,100 @@ def _counted(incident: Incident, plan: Plan, lock: e.LockTaken) -> e.LockTaken:
 
 
 async def roll_back(incident: Incident, world: World) -> Next:
-    """Do the next thing: finish what is in flight, put back what must be, start the next step, or ask a person."""
-    flight = incident.in_flight
-    if flight is not None:
-        return await _finish(incident, world, flight)
+    """Do the next thing: finish what is in flight, put back what must be, start what is ready, or ask a person."""
+    if incident.in_flight:
+        return await _finish(incident, world)
     if incident.cancelled:
         return _hand_over(incident, incident.stuck_reason)
-    failed = next((step for step in incident.steps.values() if step.state == "failed"), None)
-    if failed is not None:
-        return await _after_failure(incident, world, failed)
-    step = _ready(incident)
-    if step is None:
+    failed = _failed(incident)
+    if failed is not None or incident.undoing:
+        return await _undo(incident, world, failed)
+    if incident.paused_by is not None:
+        return _paused(incident, world)
+    steps = _ready(incident)
+    if not steps:
         return _hand_over(incident, "No step can start: one before it has not moved.")
-    return await _begin(incident, world, step.name)
+    begun = await asyncio.gather(*(_begin(incident, world, step) for step in steps))
+    return together(incident, begun)
 
 
-def _ready(incident: Incident) -> PlanStep | None:
-    for step in incident.plan.steps if incident.plan else ():
-        state = incident.steps.get(step.name)
-        fresh = state is None or state.state == "again"
-        if fresh and all(name in incident.steps and incident.steps[name].state == "moved" for name in step.after):
-            return step
-    return None
+def _failed(incident: Incident) -> StepState | None:
+    """Give what failed; a step that could not be put back first."""
+    failed = [step for step in incident.steps.values() if step.state == "failed"]
+    return max(failed, key=_going_back, default=None)
 
 
-async def _begin(incident: Incident, world: World, step: str) -> Next:
-    """Write the intent, with the counters as they are before the effect."""
-    target = _plan_of(incident, step)
-    before = incident.steps.get(step)
-    start = _start(world, step, before.attempt + 1 if before else 1, target.to_split)
+def _going_back(step: StepState) -> bool:
+    return step.started is not None and step.started.compensating
+
+
+def _paused(incident: Incident, world: World) -> Next:
+    """Start nothing; a pause that is forgotten is a person's turn."""
+    since = incident.paused_at or incident.since
+    if world.clock.now() < since + PAUSE:
+        return Later(since + PAUSE)
+    who = words.person(str(incident.paused_by))
+    reason = f"Paused by {who} {words.span(PAUSE)} ago, and nobody let it go on. Resume or cancel."
+    return _hand_over(incident, reason)
+
+
+def _ready(incident: Incident) -> tuple[PlanStep, ...]:
+    """Give the steps that may start: what comes before each is proven, or was skipped by a person.
+
+    One, unless the runbook lets them run side by side; never two on one target.
+    """
+    plan, found = incident.plan, dict[str, PlanStep]()
+    for step in plan.steps if plan else ():
+        fresh = incident.state_of(step.name) in ("", "again")
+        if fresh and all(incident.state_of(name) in ("moved", "skipped") for name in step.after):
+            found.setdefault(step.target, step)
+    return tuple(found.values())[: None if plan and plan.parallel else 1]
+
+
+async def _begin(incident: Incident, world: World, step: PlanStep) -> Next:
+    """Write the intent, for a target with the counters as they are before the effect."""
+    attempt = incident.steps[step.name].attempt + 1 if step.name in incident.steps else 1
+    if step.kind != "target":
+        start = _start(world, step.name, attempt, None)
+        told = e.StepApplied(step=step.name, attempt=attempt, outcome=Outcome.APPLIED, detail=f"{step.target} is told.")
+        return Step((write(incident, start, *([told] if tells_people(step) else [])),))
+    target = plan_of(incident, step)
+    start = _start(world, step.name, attempt, target.to_split)
     try:
         baseline = await ask(incident, world, target.target, lambda one: one.reading())
     except AdapterError as error:
         if error.retryable and world.clock.now() - incident.since < PATIENCE:
             return Later(world.clock.now() + AGAIN)
         reason = f"{target.target} cannot be counted, so nothing could be proven: {error} Nothing was sent."
-        failed = e.StepFailed(step=step, attempt=start.attempt, outcome=Outcome.REJECTED, detail=reason)
+        failed = e.StepFailed(step=step.name, attempt=attempt, outcome=Outcome.REJECTED, detail=reason)
         return Step((write(incident, start, failed),))
     return Step((write(incident, start.but(baseline=baseline)),))
 
 
-def _start(world: World, step: str, attempt: int, goal: TrafficSplit, *, back: bool = False) -> e.StepStarted:
+def _start(world: World, step: str, attempt: int, goal: TrafficSplit | None, *, back: bool = False) -> e.StepStarted:
     deadline = world.clock.now() + DEADLINE
     return e.StepStarted(step=step, attempt=attempt, owner=world.owner, deadline=deadline, goal=goal, compensating=back)
 
 
-async def _finish(incident: Incident, world: World, flight: StepState) -> Next:
+async def _finish(incident: Incident, world: World) -> Next:
+    """Go on with everything in flight: send what this call owns, all at once; read the rest before anything else."""
+    ended = await asyncio.gather(*(_finished(incident, world, one) for one in incident.in_flight))
+    return together(incident, ended)
+
+
+async def _finished(incident: Incident, world: World, flight: StepState) -> Next:
     started = flight.started
-    if started is None:
+    if started is None or incident.plan is None:
         raise ValueError("a step in flight was started")
+    step = incident.plan.step(flight.name)
+    if step.kind == "check" and not is_action(incident, world, step.target):
+        return await asked(incident, world, step, flight)
     if flight.state == "started" and started.owner == world.owner:
-        return await _effect(incident, world, started)
+        return await effect(incident, world, step, started)
     if flight.state == "started" and not _is_over(started, world):
         return Later(started.deadline)
+    if step.kind != "target":
+        return await _look_up(incident, world, step, started)
     return await _read_first(incident, world, flight, started)
 
 
@@ -260,64 +303,6 @@ def _is_over(started: e.StepStarted, world: World) -> bool:
     """
     ours = started.owner.rpartition("/")[0] == world.executor
     return not ours or not world.owner or world.clock.now() >= started.deadline
-
-
-async def _effect(incident: Incident, world: World, started: e.StepStarted) -> Next:
-    """Send once, as the owner of the intent, if there is time left to hear the answer."""
-    if incident.cancelled:
-        return _failed(incident, started, Outcome.REJECTED, "Cancelled before anything was sent.")
-    if started.deadline - world.clock.now() < CALL:
-        return Later(started.deadline)  # whoever comes then reads first
-    target = _plan_of(incident, started.step)
-    wanted = target.but(to_split=started.goal)
-    try:
-        call = adapter(incident, world, target.target).apply(wanted)
-        result = await within(CALL, call, world.clock)
-    except TimeoutError:
-        return _unknown(incident, started, f"{target.target} did not answer within {CALL.seconds} s.")
-    except AdapterError as error:
-        if error.retryable and started.attempt < ATTEMPTS:
-            return _unknown(incident, started, f"{error} Nothing was sent.")
-        return _failed(incident, started, Outcome.REJECTED, f"{error} Nothing was sent.")
-    return await _answered(incident, world, started, result)
-
-
-async def _answered(incident: Incident, world: World, started: e.StepStarted, result: ApplyResult) -> Next:
-    if result.outcome in (Outcome.APPLIED, Outcome.NOOP):
-        done = _done(started, result)
-        return Step((write(incident, done),), yields=True)
-    if result.outcome is Outcome.INDETERMINATE:
-        return _unknown(incident, started, result.detail)
-    if result.outcome is Outcome.CONFLICT and _first_touch(incident, started) and incident.plan:
-        plan, reason = incident.plan.id, result.detail
-        failed = e.StepFailed(step=started.step, attempt=started.attempt, outcome=result.outcome, detail=reason)
-        ended = (e.RollbackReleased(plan=plan, reason=reason), e.PlanVoided(plan=plan, reason=reason))
-        return Step((write(incident, failed, *ended), *await let_go(incident, world)), yields=True)
-    return _failed(incident, started, result.outcome, result.detail)
-
-
-def _first_touch(incident: Incident, started: e.StepStarted) -> bool:
-    """Say whether this is the only thing the rollback ever tried, so that a conflict proves that nothing was applied."""
-    return started.attempt == 1 and set(incident.steps) == {started.step} and not started.compensating
-
-
-def _unknown(incident: Incident, started: e.StepStarted, detail: str) -> Step:
-    entry = e.StepUnknown(step=started.step, attempt=started.attempt, detail=detail)
-    return Step((write(incident, entry),), yields=True)
-
-
-def _failed(incident: Incident, started: e.StepStarted, outcome: Outcome, detail: str) -> Step:
-    entry = e.StepFailed(step=started.step, attempt=started.attempt, outcome=outcome, detail=detail)
-    return Step((write(incident, entry),), yields=True)
-
-
-def _done(started: e.StepStarted, result: ApplyResult) -> e.Entry:
-    if started.compensating:
-        return e.StepCompensated(step=started.step, detail=result.detail, token=result.token)
-    return e.StepApplied(
-        step=started.step, attempt=started.attempt, outcome=result.outcome, observed=started.goal,
-        receipt=result.receipt, detail=result.detail,
-    )  # fmt: skip
 
 
 async def _read_first(incident: Incident, world: World, flight: StepState, started: e.StepStarted) -> Next:
@@ -335,7 +320,7 @@ async def _read_first(incident: Incident, world: World, flight: StepState, start
             outcome=Outcome.APPLIED, detail="Read back after the answer was lost.", token=state.token, started_at=now,
             finished_at=now,
         )  # fmt: skip
-        return Step((write(incident, _done(started, seen)),))
+        return Step((write(incident, done(started, seen)),))
     if not _is_over(started, world) or (state.progressing and now < started.deadline + PATIENCE):
         return Later(now + AGAIN)  # it may still arrive
     return _not_there(incident, world, started, target, state)
@@ -347,31 +332,100 @@ def _not_there(
     """Try again what left no trace, a few times; hand over what was cancelled or is neither as it was nor as it should be."""
     if incident.cancelled:
         detail = f"{target.target} serves {state.split}; cancelled before it was tried again."
-        return _failed(incident, started, Outcome.REJECTED, detail)
+        return failed_with(incident, started, Outcome.REJECTED, detail)
     if not started.compensating and differs(target, state):
         detail = f"{target.target} was {target.before.split}, is {state.split}, and should be {started.goal}."
-        return _failed(incident, started, Outcome.CONFLICT, detail)
+        return failed_with(incident, started, Outcome.CONFLICT, detail)
     if started.attempt >= ATTEMPTS:
         detail = f"{target.target} serves {state.split} after {started.attempt} attempts."
-        return _failed(incident, started, Outcome.REJECTED, detail)
+        return failed_with(incident, started, Outcome.REJECTED, detail)
     again = _start(world, started.step, started.attempt + 1, started.goal, back=started.compensating)
     return Step((write(incident, again.but(baseline=started.baseline)),))
 
 
-def _at(state: TargetState, goal: TrafficSplit) -> bool:
-    return not state.progressing and state.split.same(goal)
+def _at(state: TargetState, goal: TrafficSplit | None) -> bool:
+    return goal is not None and not state.progressing and state.split.same(goal)
 
 
-async def _after_failure(incident: Incident, world: World, failed: StepState) -> Next:
-    """Follow `on_failure`: by default nothing is undone once any traffic is on the good version."""
+async def _look_up(incident: Incident, world: World, step: PlanStep, started: e.StepStarted) -> Next:
+    """Ask what became of an action whose answer was lost; what nobody can tell is never done a second time."""
+    try:
+        known = None if started.compensating else await looked_up(incident, world, step)
+    except AdapterError as error:
+        if error.retryable and world.clock.now() < max(started.deadline, incident.since) + PATIENCE:
+            return Later(world.clock.now() + AGAIN)
+        known = None
+    if known is None:
+        what = "was taken back" if started.compensating else "was done"
+        return _hand_over(incident, f"Step {step.name}: nobody can tell whether it {what}. Look there, then say so.")
+    if known.outcome in (Outcome.APPLIED, Outcome.NOOP):
+        return Step((write(incident, done(started, known)),))
+    if incident.cancelled or started.attempt >= ATTEMPTS:
+        detail = f"not done after {started.attempt} attempts: {known.detail}"
+        return failed_with(incident, started, Outcome.REJECTED, detail)
+    return Step((write(incident, _start(world, step.name, started.attempt + 1, None)),))
+
+
+# ── putting back ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _undo(incident: Incident, world: World, failed: StepState | None) -> Next:
+    """Follow `on_failure`, or a person's word: put back what was applied, in exact reverse.
+
+    By default nothing is undone once any traffic is on the good version, and nothing ever goes back to a version with a
+    security finding.
+    """
+    why = f"Step {failed.name} failed: {failed.detail}" if failed else "What was applied was put back, as asked."
     mode = incident.plan.on_failure if incident.plan else "stop"
     undo = mode == "compensate" or (mode == "before_traffic" and not incident.traffic_is_good)
-    done = [step for step in incident.steps.values() if step.state in ("applied", "moved")]
-    if not undo or not done:
-        return _hand_over(incident, f"Step {failed.name} failed: {failed.detail}")
-    last, target = done[-1], _plan_of(incident, done[-1].name)
-    back = _start(world, last.name, last.attempt + 1, target.undo or target.before.split, back=True)
-    return Step((write(incident, back),))
+    standing = _standing(incident)
+    if failed is not None and _going_back(failed):
+        return _hand_over(incident, f"Step {failed.name} could not be put back: {failed.detail}")
+    if not (undo or incident.undoing) or not standing:
+        return _hand_over(incident, why + _left_alone(incident))
+    if finding := next((one for one in incident.alerts.values() if one.kind == "security"), None):
+        named = words.plain(finding.summary or finding.fingerprint)
+        return _hand_over(incident, f"{why} Nothing goes back to a version with a security finding: {named}.")
+    last = standing[0]
+    step = incident.plan.step(last.name) if incident.plan else None
+    if incident.plan is None or step is None:
+        raise ValueError("a rollback has a plan")
+    goal = None
+    if step.kind == "target":
+        first, before = incident.plan.target(step.target), incident.plan.split_before(step)
+        goal = first.undo if first.undo is not None and before.same(first.before.split) else before
+    return Step((write(incident, _start(world, last.name, last.attempt + 1, goal, back=True)),))
+
+
+def _standing(incident: Incident) -> list[StepState]:
+    """Give the steps whose effects stand and can be put back, the latest first."""
+    plan = incident.plan
+    stands = [
+        step
+        for step in incident.steps.values()
+        if step.state in ("applied", "moved") and plan is not None and _can_go_back(plan.step(step.name))
+    ]
+    order = list(incident.steps)
+    return sorted(stands, key=lambda one: (one.at or incident.opened_at, order.index(one.name)), reverse=True)
+
+
+def _can_go_back(step: PlanStep) -> bool:
+    return step.kind == "target" or (step.kind == "warm" and not step.irreversible)
+
+
+def _left_alone(incident: Incident) -> str:
+    """Name what was done and cannot be put back, when putting back was tried."""
+    back = any(step.state == "back" for step in incident.steps.values())
+    plan = incident.plan
+    kept = [
+        name
+        for name, step in incident.steps.items()
+        if plan is not None
+        and step.state == "moved"
+        and not _can_go_back(plan.step(name))
+        and plan.step(name).kind != "check"
+    ]
+    return f" {words.listed(kept)} cannot be put back." if back and kept else ""
 
 
 def _hand_over(incident: Incident, reason: str) -> Step:
@@ -382,7 +436,4 @@ def _hand_over(incident: Incident, reason: str) -> Step:
 def _plan_of(incident: Incident, step: str) -> TargetPlan:
     if incident.plan is None:
         raise ValueError("a rollback has a plan")
-    target, state = incident.plan.target(incident.plan.step(step).target), incident.steps.get(step)
-    if state is None or state.token is None:
-        return target
-    return target.but(before=target.before.but(token=state.token))  # as we left it when we put it back
+    return plan_of(incident, incident.plan.step(step))

@@ -18,6 +18,7 @@ from bot.domain.ledger import Ledger
 from bot.domain.orders import Orders
 from bot.errors import NotFound
 from bot.ports import (
+    ActionAdapter,
     AlertSource,
     Append,
     Authorizer,
@@ -159,6 +160,7 @@ class World:
     owner: str = ""
     authorizers: tuple[Authorizer, ...] = ()
     silences: Silences | None = None
+    actions: Mapping[tuple[str, str, str], ActionAdapter] = field(default_factory=dict)  # (environment, model, action)
     observe: bool = False
     generation: int = 0  # the epoch of system/policy at which this process's files were the ones in force
 

@@ -35,6 +35,8 @@ def shown(incident: Incident) -> dict[str, Any]:
             "name": s.name,
             "target": s.target,
             "after": list(s.after),
+            "kind": s.kind,
+            "share": s.share,
             "state": incident.steps[s.name].state if s.name in incident.steps else "planned",
         }
         for s in (plan.steps if plan else ())

@@ -19,7 +19,7 @@ from bot.ports import Document
 from bot.report.facts import kind
 from bot.report.impact import first_alert, impact
 from bot.report.measures import Stretch, episode, episodes, measures, stretches
-from bot.report.story import ON_FAILURE, PROMPTS, actions, outcome, state, summary
+from bot.report.story import ON_FAILURE, PROMPTS, actions, outcome, state, summary, told
 from bot.report.templates import Templates
 from bot.report.trace import Act, Attempt, attempts
 
@@ -184,12 +184,15 @@ def _actor(entry: e.Entry) -> str:
 def _plan(plan: Plan, incident: Incident, put: Put) -> dict[str, Any]:
     steps = []
     for step in plan.steps:
-        target, seen = plan.target(step.target), incident.steps.get(step.name)
+        seen = incident.steps.get(step.name)
+        moves = plan.target(step.target) if step.kind == "target" else None
+        calls = moves.calls if moves and step.whole else (step.call,) if step.call else ()
         steps.append(
             {
-                "name": step.name, "target": target.target, "adapter": target.adapter, "after": list(step.after),
-                "before": str(target.before.split), "goal": str(target.to_split), "state": seen.state if seen else "planned",
-                "attempt": seen.attempt if seen else 0, "calls": [call.text for call in target.calls],
+                "name": step.name, "target": step.target, "adapter": moves.adapter if moves else step.kind,
+                "after": list(step.after), "before": str(plan.split_before(step)) if moves else "",
+                "goal": str(plan.goal(step)) if moves else told(step, plan), "state": seen.state if seen else "planned",
+                "attempt": seen.attempt if seen else 0, "calls": [call.text for call in calls],
             }
         )  # fmt: skip
     found = [*plan.findings, *(one for target in plan.targets for one in target.findings)]

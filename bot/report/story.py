@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from bot.domain import access, words
 from bot.domain.alert import Alert
 from bot.domain.incident import Incident, Phase
-from bot.domain.plan import Plan
+from bot.domain.plan import Plan, PlanStep
 from bot.report.impact import first_value
 
 PROMPTS = (
@@ -51,6 +51,17 @@ def state(incident: Incident) -> tuple[str, str]:
     if "cannot_tell" in answers.values():
         return "Cannot tell", "odd"
     return "Not recovered" if answers["recovered"] == "no" else "Stuck", "no"
+
+
+def told(step: PlanStep, plan: Plan) -> str:
+    """Say what a step does."""
+    once = ", cannot be put back" if step.irreversible else ""
+    if step.kind == "target":
+        part = f", {step.share}{words.NBSP}% of it" if step.share < 100 else ""
+        return f"{step.target} {words.change(plan.from_version, plan.to_version)}{part}"
+    if step.kind == "check":
+        return f"check {plan.to_version} alone" if step.target == "*" else f"check {step.target.replace('_', ' ')}"
+    return f"{'warm up' if step.kind == 'warm' else 'tell'} {step.target}{once}"
 
 
 def outcome(incident: Incident) -> str:

@@ -8,7 +8,7 @@ from bot.domain import access, words
 from bot.domain.incident import Incident, Phase
 
 Block = dict[str, Any]
-MORE, MOST = "more", 5  # the menu, and as many options as Slack takes
+MORE, MOST = "more", 5  # the menu, and as many options as Slack takes in a short one
 _GIVE_WAY = ("snooze", "why")  # the first to go from a menu that is too long
 WORDS = {  # what an act is called, and what that says to those who hear it without the card
     "reject": ("Reject", "Reject this plan for {model}"),
@@ -24,6 +24,14 @@ WORDS = {  # what an act is called, and what that says to those who hear it with
     "break_glass": ("Break glass", "Break glass for {model}"),
     "snooze": ("Snooze", "Snooze incident {short}"),
     "hand_over": ("Hand over", "Hand incident {short} over"),
+    "pause": ("Pause after this step", "Pause the rollback of {model} after this step"),
+    "resume": ("Resume", "Let the rollback of {model} go on"),
+    "skip": ("Skip the step", "Go on with {short} without the unfinished step"),
+    "by_hand": ("I did it by hand", "Say that the unfinished step of {short} was done by hand"),
+    "compensate": ("Put back", "Put back what the rollback of {model} applied"),
+    "fix": ("Record the fix", "Record the fix of incident {short}"),
+    "grade": ("Grade", "Grade the rollback of {model}"),
+    "clear": ("Clear a leftover", "Clear what the rollback of {model} left behind"),
     "review": ("Review", "Review the break-glass rollback of {model}"),
     "why": ("Why these people", "Say who can approve {short}, and why"),
 }
@@ -61,13 +69,17 @@ def _link(incident: Incident, pages: str) -> list[Block]:
 
 
 def _menu(acts: list[str], incident: Incident) -> Block:
+    """Give the short menu; where people must decide what becomes of a rollback, one that holds every way on."""
     spare = [act for act in _GIVE_WAY if act in acts][: max(0, len(acts) - MOST)]
     options = [
         {"text": {"type": "plain_text", "text": WORDS[act][0]}, "value": f"{act}.{value_of(incident)}"}
         for act in acts
         if act not in spare
     ]
-    return {"type": "overflow", "action_id": MORE, "options": options[:MOST]}
+    if len(options) <= MOST:
+        return {"type": "overflow", "action_id": MORE, "options": options}
+    placeholder = {"type": "plain_text", "text": "More"}
+    return {"type": "static_select", "action_id": MORE, "placeholder": placeholder, "options": options}
 
 
 def _drawn(act: str, incident: Incident) -> Block:

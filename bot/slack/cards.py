@@ -7,6 +7,7 @@ from typing import Any
 from bot.domain import access, words
 from bot.domain import entries as e
 from bot.domain.incident import Incident, Phase
+from bot.report.story import told
 from bot.slack import plot
 from bot.slack.buttons import buttons
 from bot.slack.facts import Facts
@@ -19,7 +20,7 @@ Block = dict[str, Any]
 MOST_PEOPLE = 3  # who are named, and on the first post called, on one card
 _ANSWER = {"yes": "yes", "no": "no", "not_yet": "not yet", "cannot_tell": "cannot tell"}
 _TOLD = {"page": "Told by page.", "ticket": "Told by ticket.", "slack": "Told in Slack only."}
-_MARKS = {"moved": "☑", "applied": "▸", "started": "▸", "unknown": "▸", "failed": "✗", "back": "↺"}
+_MARKS = {"moved": "☑", "applied": "▸", "started": "▸", "unknown": "▸", "failed": "✗", "back": "↺", "skipped": "–"}
 
 
 def card(incident: Incident, facts: Facts) -> dict[str, Any]:
@@ -176,10 +177,33 @@ def _plotted(incident: Incident) -> list[Block]:
 
 
 def _progress(incident: Incident, facts: Facts) -> list[Block]:
+    steps = [_section("steps", text)] if (text := _steps(incident)) else []
     if incident.claim is not None:
-        steps = [_section("steps", text)] if (text := _steps(incident)) else []
-        return [*steps, _section("verd", _verdicts(incident, facts))]
-    return [_section("need", _needs(incident, facts))] if incident.phase is Phase.WAITING else []
+        paused = [_section("paused", text)] if (text := _paused(incident, facts)) else []
+        after = [_section("after", text)] if (text := _after(incident, facts)) else []
+        return [*steps, *paused, _section("verd", _verdicts(incident, facts)), *after]
+    return [*steps, _section("need", _needs(incident, facts))] if incident.phase is Phase.WAITING else []
+
+
+def _after(incident: Incident, facts: Facts) -> str:
+    """Give what stays once traffic has moved: how it was graded, what the figures did, what is left behind."""
+    lines = [one.sentence() for one in incident.deltas]
+    lines += [incident.grade.sentence()] if incident.grade else []
+    for name, one in sorted(incident.leftovers.items()):
+        owner = f" Owner: {named_owner(one.owner, facts)}." if one.owner else ""
+        lines.append(f"Left behind, {name}: {one.what.rstrip('.')}.{owner}")
+    return "\n".join(cut(judged_words(line, facts), 600) for line in lines)
+
+
+def named_owner(owner: str, facts: Facts) -> str:
+    """Name an owner without calling them."""
+    return facts.name(owner) if owner[:1] in ("U", "W") else owner
+
+
+def _paused(incident: Incident, facts: Facts) -> str:
+    if incident.paused_by is None or incident.paused_at is None:
+        return ""
+    return f"Paused by {escape(facts.name(incident.paused_by))} {words.moment(incident.paused_at)}; no further step starts."
 
 
 def _steps(incident: Incident) -> str:
@@ -187,17 +211,15 @@ def _steps(incident: Incident) -> str:
     plan = incident.plan
     if plan is None or len(plan.steps) < 2:
         return ""
-    change = words.change(plan.from_version, plan.to_version)
-    states = {name: step.state for name, step in incident.steps.items()}
-    return "\n".join(
-        escape(f"{_MARKS.get(states.get(step.name, ''), '☐')} {step.name} {change}") for step in plan.steps
-    )
+    return "\n".join(escape(f"{_MARKS.get(incident.state_of(one.name), '☐')} {told(one, plan)}") for one in plan.steps)
 
 
 def _verdicts(incident: Incident, facts: Facts) -> str:
     answers = incident.verdicts
     accepted = " ".join(step.detail for step in incident.steps.values() if step.detail)
     moved = incident.moved.reason if incident.moved else ""
+    if incident.phase_is_past_traffic:
+        moved = f"Nobody can tell for {words.listed(incident.unproven)}, which was skipped. {moved}".rstrip()
     rows = (
         ("Accepted", "accepted", accepted),
         ("Traffic moved", "traffic_moved", moved),

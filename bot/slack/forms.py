@@ -18,7 +18,7 @@ from bot.slack.lead import number_of
 from bot.slack.text import day, escape
 
 View = dict[str, Any]
-FIELDS = ("why", "version", "on_failure", "until", "to", "typed")
+FIELDS = ("why", "version", "on_failure", "until", "to", "typed", "grade", "leftover")
 TITLE, OPTION, CHOICES = 24, 75, 10  # Slack's limits: characters of a title and of an option, options of a radio group
 LONGEST = 1000  # characters of a reason
 PUBLIC = "Everybody in the channel reads this."
@@ -164,9 +164,59 @@ def _review(incident: Incident, about: Backdrop) -> Form:
     return Form("Review", "Close the review", [_section("what", escape(shown)), _why("What did you find?", MIN_REASON)])
 
 
+def _pause(_: Incident, __: Backdrop) -> Form:
+    shown = "What is under way ends, and no further step starts. After 15\u00a0min a person is called."
+    return Form("Pause the rollback", "Pause", [_section("what", shown), _why("Why?", MIN_REASON)])
+
+
+def _skip(incident: Incident, _: Backdrop) -> Form:
+    shown = f"The rollback goes on without step {escape(str(incident.unfinished))}. If it moves traffic, nobody can tell then whether all of it moved."
+    return Form("Skip the step", "Skip the step", [_section("what", shown), _why("Why?", MIN_REASON)])
+
+
+def _by_hand(incident: Incident, _: Backdrop) -> Form:
+    shown = f"Step {escape(str(incident.unfinished))} counts as done by you. It is read and proven like any other."
+    return Form("I did it by hand", "I did it", [_section("what", shown), _why("What did you do?", MIN_REASON)])
+
+
+def _compensate(incident: Incident, _: Backdrop) -> Form:
+    done = [name for name, step in incident.steps.items() if step.accepted]
+    back = words.listed([escape(name) for name in reversed(done)])
+    bad = escape(incident.plan.from_version) if incident.plan else "the bad version"
+    shown = f"Put back in this order: {back}. Traffic goes to {bad} again; what is one-way stays."
+    return Form("Put back", "Put back", [_section("what", shown), _why("Why?", MIN_REASON)])
+
+
+def _fix(_: Incident, __: Backdrop) -> Form:
+    typed = {"type": "plain_text_input", "action_id": "field", "max_length": 200}
+    version = {**_input("version", "Version that holds the fix", typed), "optional": True}
+    return Form("Record the fix", "Record the fix", [_why("What was wrong, what mends it?", MIN_REASON), version])
+
+
+def _grade(incident: Incident, _: Backdrop) -> Form:
+    now = incident.grade
+    options = [
+        _option(one, one.capitalize()) for one in ("helped", "neutral", "harmful") if now is None or one != now.grade
+    ]
+    element = {"type": "radio_buttons", "action_id": "field", "options": options}
+    shown = f"Graded {now.grade}: {escape(now.reason)}" if now else "Not graded yet."
+    blocks = [_section("now", shown), _input("grade", "How was this rollback?", element), _why("Why?", MIN_REASON)]
+    return Form("Grade the rollback", "Grade", blocks)
+
+
+def _clear(incident: Incident, _: Backdrop) -> Form:
+    options = [_option(name, name, one.what) for name, one in sorted(incident.leftovers.items())][:CHOICES]
+    if not options:
+        return Form("Clear a leftover", "", [_section("none", "Nothing is left behind.")])
+    element = {"type": "radio_buttons", "action_id": "field", "options": options}
+    blocks = [_input("leftover", "What is gone?", element), _why("How do you know?", MIN_REASON)]
+    return Form("Clear a leftover", "Clear", blocks)
+
+
 FORMS: Mapping[str, Callable[[Incident, Backdrop], Form]] = {
     "approve": _approve, "reject": _reject, "cancel": _cancel, "mark_recovered": _mark, "give_up": _give_up, "choose": _choose,
     "edit": _edit, "break_glass": _break_glass, "snooze": _snooze, "hand_over": _hand_over, "review": _review,
+    "pause": _pause, "skip": _skip, "by_hand": _by_hand, "compensate": _compensate, "fix": _fix, "grade": _grade, "clear": _clear,
 }  # fmt: skip
 
 

@@ -35,6 +35,8 @@ class Step(Value):
     name: str
     target: str
     after: list[str]
+    kind: Literal["target", "warm", "check", "tell"]
+    share: int = Field(description="Percent of the bad version's traffic that has moved when the step has ended.")
     state: str
 
 
@@ -113,6 +115,13 @@ class Forbidden(Refusal):
     outcome: Literal["forbidden"]
 
 
+class Gated(Value):
+    """Whether a version may serve, and why."""
+
+    allowed: bool
+    reason: str
+
+
 ANSWERS: Mapping[str, tuple[type[Value], str]] = {
     "/api/v1/incidents": (Incidents, "Incidents, newest first, 50 a page."),
     "/api/v1/incidents/{id}": (ShownIncident, "The incident whose id ends like this."),
@@ -132,10 +141,21 @@ _ACT = {
 }  # fmt: skip
 
 
+GATE = "/api/v1/gate/{model}/{version}"
+_GATE = [
+    {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}},
+    {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}},
+    {
+        "name": "environment", "in": "query", "required": False, "schema": {"type": "string"},
+        "description": "Ask about one environment; without it, about every one.",
+    },
+]  # fmt: skip
+
+
 @cache
 def document() -> dict[str, Any]:
     """Give the OpenAPI 3.1 document."""
-    kinds: list[type[Value]] = [*(kind for kind, _ in ANSWERS.values()), Refusal, Forbidden]
+    kinds: list[type[Value]] = [*(kind for kind, _ in ANSWERS.values()), Gated, Refusal, Forbidden]
     refs, schemas = models_json_schema(
         [(kind, "serialization") for kind in kinds], ref_template="#/components/schemas/{model}"
     )
@@ -152,6 +172,7 @@ def document() -> dict[str, Any]:
                 path: {"get": _operation(path, text, refs[kind, "serialization"], refs[Refusal, "serialization"])}
                 for path, (kind, text) in ANSWERS.items()
             },
+            GATE: {"get": _gate(refs[Gated, "serialization"], refs[Refusal, "serialization"])},
             ACT: {"post": _act(refs[Forbidden, "serialization"], refs[Refusal, "serialization"])},
         },
     }
@@ -164,6 +185,16 @@ def _act(forbidden: dict[str, Any], refusal: dict[str, Any]) -> dict[str, Any]:
         "summary": "Always refused: a token cannot vote. The answer says who could, and how.",
         "parameters": [_ID, _ACT],
         "responses": {"403": _said("Tokens cannot vote.", forbidden), **_all_said(refused, refusal)},
+    }
+
+
+def _gate(gated: dict[str, Any], refusal: dict[str, Any]) -> dict[str, Any]:
+    refused = {"401": "No token, or none of ours.", "503": f"{_CLOSED} Take it as no."}
+    answers = {"200": "It may serve.", "403": "It may not.", "404": "No such model or environment."}
+    return {
+        "summary": "Whether a version may be given traffic, with the reason.",
+        "parameters": _GATE,
+        "responses": {**_all_said(answers, gated), **_all_said(refused, refusal)},
     }
 
 

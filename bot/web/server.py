@@ -21,6 +21,7 @@ from bot.domain.credential import same
 from bot.errors import LastgoodError, PayloadInvalid, ReadOnly, SignatureInvalid
 from bot.ports import AlertSource, Clock, Ids, Inbox, Log
 from bot.web.confirm import SignInPages
+from bot.web.gate import Ask, Gate
 from bot.web.openapi import document
 
 MAX_BODY = 4 * 1024 * 1024
@@ -43,6 +44,10 @@ class Standing:
     refused: Mapping[str, int] = field(
         default_factory=dict
     )  # presses that had no effect by reason, counted from the timeline
+    ready: Mapping[tuple[str, str], bool | None] = field(
+        default_factory=dict
+    )  # (model, environment): could go back now
+    leftovers: int = 0  # what rollbacks left behind and nobody cleared
     scopes: tuple[int, int] | None = None  # that Slack's token lacks, and has beside the manifest's; None: nobody said
 
 
@@ -59,7 +64,19 @@ class _Counted(Collector):
         for reason, count in sorted(self.standing.refused.items()):
             refused.add_metric([reason], count)
         yield refused
+        yield GaugeMetricFamily("leftovers_open", "What rollbacks left behind.", value=self.standing.leftovers)
+        yield self._ready()
         yield from self._scopes()
+
+    def _ready(self) -> GaugeMetricFamily:
+        """Give 1 or 0 a model; one about which nobody can tell has no number."""
+        ready = GaugeMetricFamily(
+            "model_ready", "Whether a model could be rolled back now.", labels=["model", "environment"]
+        )
+        for place, could in sorted(self.standing.ready.items()):
+            if could is not None:
+                ready.add_metric(place, int(could))
+        return ready
 
     def _scopes(self) -> Iterator[GaugeMetricFamily]:
         """Give nothing while Slack has not said: no number is not zero."""
@@ -139,6 +156,7 @@ class Host:
     inbound: Json
     unrouted: Json  # what led nowhere, newest first
     who_could: Callable[[str], Awaitable[Sequence[str]]]  # names of who can approve this incident now
+    gate: Ask  # whether a version may serve, a rollout go on, or must go back
     slack: Callable[[web.Request], Awaitable[web.Response]] | None = None
     signin: SignInPages | None = None  # the pages behind the company's sign-in, when one is configured
     meters: Meters = field(default_factory=Meters)
@@ -170,6 +188,7 @@ def create_app(host: Host) -> web.Application:
     app.router.add_get("/api/v1/inbound/{id}", api.inbound)
     app.router.add_get("/api/v1/openapi.json", api.openapi)
     app.router.add_post("/api/v1/incidents/{id}/{act:[a-z_]{1,30}}", api.act)
+    app.router.add_routes(Gate(host.gate, host.tokens).routes())
     if host.signin is not None:
         app.router.add_routes(host.signin.routes())
     if host.slack is not None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.counters import at_most, judge
+from adapters.counters import judge
+from bot.domain.counting import at_most
 from bot.domain.traffic import Reading, Revision, TargetPlan, TargetState, TrafficSplit, Verification
 
 AT = datetime(2026, 11, 23, 2, 12, tzinfo=UTC)

@@ -14,7 +14,7 @@ from tests.demo.browser import NEEDS_CHROMIUM, browser, serious, sideways, theme
 from tests.demo.stage import served, stage
 
 pytestmark = [pytest.mark.story, NEEDS_CHROMIUM]
-SOON = 10_000  # milliseconds
+SOON = 60_000  # milliseconds
 STATES = ("", "waiting-0", "moved", "stuck-cannot-tell", "stuck-not-recovered", "stuck-blocked", "closed-recovered")
 
 
@@ -99,7 +99,7 @@ async def test_only_a_change_of_state_is_spoken_and_not_the_ticking_numbers(tmp_
         )
         shown = await page.text_content("#r-ratio")
         made.series.append((made.series[-1][0] + 0.5, 1.0, 0.5, 212))
-        await page.wait_for_selector("#r-ratio >> text=50.0", timeout=5000)
+        await page.wait_for_selector("#r-ratio >> text=50.0", timeout=SOON)
         assert shown != await page.text_content("#r-ratio")
         assert await page.evaluate("spoken") == []
 

@@ -15,7 +15,7 @@ from bot import errors
 from bot.domain import access, words
 from bot.domain import entries as e
 from bot.domain.access import Question, Standing
-from bot.domain.incident import Incident, Phase, Vote
+from bot.domain.incident import Incident, Phase, StepState, Vote
 from bot.domain.person import Membership, Person
 from bot.domain.plan import Plan, PlanStep
 from bot.domain.roles import Place
@@ -272,6 +272,11 @@ def test_what_is_missing_is_told_by_what_people_hold_now() -> None:
 
 
 CLAIMED = e.RollbackClaimed(plan=PLAN.id, before={}, goal={}, locks=(), executor="x")
+APPLIED = {"eu": StepState("eu", "applied", 1, accepted=True)}
+WELL = e.IncidentClosed(outcome="recovered", reason="Recovered.")
+GRADED = e.RollbackGraded(incident="incident/I", grade="helped", reason="")
+FIXED = e.FixRecorded(person="U0ANA", text_ref="r")
+LEFT = e.LeftoverOpened(incident="incident/I", name="route", what="a runtime override")
 BROKEN = e.GlassBroken(
     person="U0ANA", role="ic", plan=PLAN.id, card_version=1, via="slack", text_ref="r", window_ends=NOW + timedelta(minutes=1),
     review_due=NOW + timedelta(days=1),
@@ -287,18 +292,37 @@ BROKEN = e.GlassBroken(
         (Phase.PLANNED, {"decision": decided(mode="hold")}, ("choose", "snooze")),
         (Phase.WAITING, {}, ("approve", "reject", "choose", "edit", "break_glass", "snooze")),
         (Phase.CLEARED, {}, ("reject",)),
-        (Phase.ROLLING, {"claim": CLAIMED}, ("cancel",)),
-        (Phase.APPLIED, {"claim": CLAIMED}, ("cancel",)),
+        (Phase.ROLLING, {"claim": CLAIMED}, ("pause", "cancel")),
+        (Phase.APPLIED, {"claim": CLAIMED}, ("pause", "cancel")),
+        (Phase.ROLLING, {"claim": CLAIMED, "paused_by": "U0ANA"}, ("resume", "cancel")),
         (Phase.ROLLING, {"claim": CLAIMED, "cancelled": True}, ()),
         (Phase.MOVED, {"claim": CLAIMED}, ()),
         (Phase.RECOVERED, {"claim": CLAIMED}, ()),
         (Phase.NOTED, {}, ("take", "plan_again", "choose", "snooze", "dismiss", "hand_over")),
         (Phase.STUCK, {}, ("take", "plan_again", "choose", "snooze", "dismiss", "hand_over")),
-        (Phase.STUCK, {"claim": CLAIMED}, ("take", "retry", "mark_recovered", "hand_over", "give_up")),
+        (
+            Phase.STUCK,
+            {"claim": CLAIMED},
+            ("take", "retry", "skip", "by_hand", "mark_recovered", "hand_over", "give_up"),
+        ),
+        (
+            Phase.STUCK,
+            {"claim": CLAIMED, "steps": APPLIED},
+            ("take", "retry", "skip", "by_hand", "mark_recovered", "compensate", "hand_over", "give_up"),
+        ),
+        (
+            Phase.STUCK,
+            {"claim": CLAIMED, "paused_by": "U0ANA"},
+            ("take", "resume", "retry", "skip", "by_hand", "mark_recovered", "hand_over", "give_up"),
+        ),
         (Phase.STUCK, {"claim": CLAIMED, "plan": None}, ("take", "mark_recovered", "hand_over", "give_up")),
         (Phase.CLOSED, {}, ()),
+        (Phase.CLOSED, {"claim": CLAIMED}, ()),
+        (Phase.CLOSED, {"claim": CLAIMED, "closed": WELL}, ("fix",)),
+        (Phase.CLOSED, {"claim": CLAIMED, "closed": WELL, "grade": GRADED, "fix": FIXED}, ("grade",)),
+        (Phase.CLOSED, {"claim": CLAIMED, "closed": WELL, "leftovers": {"route": LEFT}}, ("fix", "clear")),
         (Phase.CLOSED, {"review": BROKEN}, ("review",)),
-        (Phase.ROLLING, {"claim": CLAIMED, "review": BROKEN}, ("cancel", "review")),
+        (Phase.ROLLING, {"claim": CLAIMED, "review": BROKEN}, ("pause", "cancel", "review")),
     ],
 )
 def test_each_phase_allows_its_acts_and_no_others(phase: Phase, changes: dict[str, Any], acts: tuple[str, ...]) -> None:

@@ -54,6 +54,7 @@ SIGNED: dict[str, Any] = {
     "targets": (),
     "resources": ("envoy/us",),
     "on_failure": "compensate",
+    "parallel": True,
     "verify": VerifySpec(recovery=RecoveryCheck(samples=4)),
     "confirm": True,
     "findings": (Finding(level="warning", message="x"),),

@@ -29,7 +29,7 @@ from bot.domain.press import Answer, Order, Press
 from bot.domain.roles import Role
 from bot.domain.runbook import Runbook
 from bot.domain.sli import Measurement
-from bot.domain.traffic import TrafficSplit
+from bot.domain.traffic import ApplyResult, Call, Finding, Outcome, TrafficSplit
 from bot.errors import Unavailable
 from bot.flow.approve import press
 from bot.flow.intake import propose
@@ -37,7 +37,7 @@ from bot.flow.orders import order
 from bot.flow.path import advance
 from bot.flow.world import Folds, World
 from bot.ids import CountingIds
-from bot.ports import Context
+from bot.ports import Act, Context
 from tests.flow.fakes import Memory
 
 MODEL, PLACE = "fraud-scorer", "prod"
@@ -119,16 +119,24 @@ class NoKeys(BaseModel):
     """A query without keys."""
 
 
+class Of(BaseModel):
+    """What a look is about, when a test tells looks apart."""
+
+    of: str = ""
+
+
 class Meter:
     """A metric source that says what it is told: a value over so many requests, None for silence."""
 
     kind: ClassVar[str] = "meter"
     Config: ClassVar[type[BaseModel]] = NoKeys
-    Query: ClassVar[type[BaseModel]] = NoKeys
+    Query: ClassVar[type[BaseModel]] = Of
 
     def __init__(self, clock: ManualClock) -> None:
         self.clock, self.hangs, self.requests = clock, False, 500.0
         self.value: float | None = 0.001
+        self.values: dict[str, float | None] = {}  # by what a query asks about, before `value`
+        self.asked: list[str] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -137,11 +145,62 @@ class Meter:
         pass
 
     async def measure(self, query: BaseModel, since: Measurement | None) -> Measurement:
-        del query, since
+        del since
+        of = query.of if isinstance(query, Of) else ""
+        self.asked.append(of)
         if self.hangs:
             await asyncio.Event().wait()
-        silent = "nothing answers" if self.value is None else ""
-        return Measurement(at=self.clock.now(), value=self.value, requests=self.requests, reason=silent)
+        value = self.values.get(of, self.value)
+        silent = "nothing answers" if value is None else ""
+        return Measurement(at=self.clock.now(), value=value, requests=self.requests, reason=silent)
+
+
+class Doer:
+    """An action that does what a test says: `answers` are outcomes or errors, one a call; then it is done well."""
+
+    kind: ClassVar[str] = "doer"
+    Config: ClassVar[type[BaseModel]] = NoKeys
+
+    def __init__(self, clock: ManualClock, *, reversible: bool = False) -> None:
+        self.clock, self.reversible = clock, reversible
+        self.answers: list[Outcome | Exception] = []
+        self.known: Outcome | None = Outcome.APPLIED  # what `done` says
+        self.did: list[str] = []  # keys, an undo with a minus before it
+        self.hangs = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *why: object) -> None:
+        pass
+
+    async def preflight(self, act: Act) -> tuple[Finding, ...]:
+        del act
+        return (Finding(level="ok", message="It answers."),)
+
+    def call(self, act: Act) -> Call:
+        return Call(text=f"do {act.good}", by_hand=f"do {act.good}")
+
+    async def perform(self, act: Act) -> ApplyResult:
+        self.did.append(act.key)
+        if self.hangs:
+            await asyncio.Event().wait()
+        answer = self.answers.pop(0) if self.answers else Outcome.APPLIED
+        if isinstance(answer, Exception):
+            raise answer
+        return self._ended(answer)
+
+    async def done(self, act: Act) -> ApplyResult | None:
+        del act
+        return self._ended(self.known) if self.known else None
+
+    async def undo(self, act: Act) -> ApplyResult:
+        self.did.append(f"-{act.key}")
+        return self._ended(Outcome.APPLIED)
+
+    def _ended(self, outcome: Outcome) -> ApplyResult:
+        now = self.clock.now()
+        return ApplyResult(outcome=outcome, detail=f"doer: {outcome}.", started_at=now, finished_at=now)
 
 
 class Corridor:
@@ -158,19 +217,25 @@ class Corridor:
         placed: bool = True,
         versions: Sequence[str] = ("41", "42"),
         roles: Mapping[str, Role] = ROLES,
+        rollback: Mapping[str, Any] | None = None,
+        place: Mapping[str, Any] | None = None,
         **policy: Any,
     ) -> None:
-        """`policy` gives keys beside `rules`, as the file would."""
+        """`policy` gives keys beside `rules`, `rollback` and `place` more keys of the runbook and the environment, as files would."""
+        self.place = dict(place or {})
         self.versions = tuple(versions)
         self.clock, self.ids, self.log = ManualClock(), CountingIds(), Quiet()
         self.memory, self.people, self.meter = Memory(self.clock), People(self.clock), Meter(self.clock)
         self.targets = {name: self._target(name) for name in targets}
+        self.doers = {
+            name: Doer(self.clock, reversible="undo" in keys) for name, keys in self.place.get("actions", {}).items()
+        }
         self.cards: dict[str, int] = {}
         absent = cast("Any", None)
         names = (MODEL, "ranker") if shared else (MODEL,)
         book = {
             "runbook": "fraud", "title": "Fraud", "owner": "team", "verify": VERIFY,
-            "rollback": {"on_failure": on_failure, "steps": list(steps or ({"target": name} for name in targets))},
+            "rollback": {"on_failure": on_failure, "steps": list(steps or ({"target": name} for name in targets)), **(rollback or {})},
         }  # fmt: skip
         catalogue = Catalogue(
             {name: self._model(targets, placed=placed) for name in names}, Policy.model_validate({"rules": list(rules), **policy}), roles,
@@ -181,6 +246,7 @@ class Corridor:
             timeline=self.memory, inbox=self.memory, work=absent, shown=absent, clock=self.clock, ids=self.ids, log=self.log,
             catalogue=catalogue, sources={}, targets=all_targets, metrics={"meter": self.meter}, directory=self.people,
             surfaces=(), renderer=absent, folds=Folds(self.memory), executor="first",
+            actions={(PLACE, MODEL, name): cast("Any", one) for name, one in self.doers.items()},
         )  # fmt: skip
         self._history(names)
 
@@ -195,7 +261,7 @@ class Corridor:
         keys = {"adapter": "memory", "versions": list(self.versions)}
         place = {
             "targets": {name: {**keys, **({"path": name} if placed else {})} for name in targets},
-            "slis": {"error_ratio": {"source": "meter", "objective": 0.02} },
+            "slis": {"error_ratio": {"source": "meter", "objective": 0.02} }, **self.place,
         }  # fmt: skip
         return Model.model_validate({"tier": 1, "environments": {PLACE: place}})
 

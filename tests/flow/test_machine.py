@@ -261,9 +261,9 @@ class Machine(RuleBasedStateMachine):
     def called(self, target: str) -> None:
         """Note a call that changes the world: it has an intent, and this is the only call for it."""
         (stream,) = [s for s in self.streams if self.at(s).phase is Phase.ROLLING and self.at(s).in_flight] or [""]
-        flight = self.at(stream).in_flight if stream else None
+        flying = self.at(stream).in_flight if stream else ()
+        flight = next((one for one in flying if one.name == target), None)
         assert flight is not None, "RI5: an effect without an intent"
-        assert flight.name == target, "RI5"
         assert flight.state == "started", "RI5"
         assert flight.started is not None
         self.sent[stream, target, flight.attempt, flight.started.owner] += 1

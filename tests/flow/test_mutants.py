@@ -119,7 +119,7 @@ def seeded(tree: Path, mutant: Mutant) -> None:
 
 async def watched(tree: Path, turn: asyncio.Semaphore) -> tuple[int, str]:
     """Run the machine in a tree of its own; give how it ended and what it said."""
-    command = (sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--timeout=240", MACHINE)
+    command = (sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--timeout=600", MACHINE)
     environ = {**os.environ, "LASTGOOD_MUTANT": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     async with turn:
         running = await asyncio.create_subprocess_exec(
@@ -129,7 +129,7 @@ async def watched(tree: Path, turn: asyncio.Semaphore) -> tuple[int, str]:
     return running.returncode or 0, said.decode()
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 async def test_every_seeded_defect_is_found(tmp_path: Path, tell: Callable[[str], None]) -> None:
     assert len(MUTANTS) >= 12
     for name, mutant in MUTANTS.items():

@@ -532,3 +532,38 @@ async def test_wrong_codes_far_apart_block_nobody() -> None:
         assert (await login(here, "XXXX-XXXX")).text == WRONG
         here.clock.advance(150)
     assert (await login(here)).ok
+
+
+# ── quarantine ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+QUARANTINED = e.VersionQuarantined(version="42", incident="incident/X", reason="rolled back in incident 7Q4RD.")
+
+
+async def test_a_named_person_releases_a_version_with_a_reason() -> None:
+    here = Corridor()
+    here.memory.put(f"model/prod/{MODEL}", QUARANTINED)
+    told = await here.order("U0ANA", "release", model=MODEL, version="42", reason="the feature view is mended")
+    assert told.text == f"Version 42 of {MODEL} in prod is released from quarantine. A rollback may go to it again."
+    entry = here.last(f"model/prod/{MODEL}", e.VersionReleased)
+    assert (entry.version, entry.person) == ("42", "U0ANA")
+    assert here.memory.texts[entry.text_ref] == "the feature view is mended"
+    assert not (await here.world.ledger(f"model/prod/{MODEL}")).quarantined
+
+
+@pytest.mark.parametrize(
+    ("person", "version", "reason", "sentence"),
+    [
+        ("U0NOBODY", "42", "because it is so", "This needs sre, owner or boss. <@U0ANA>, <@U0TOM> or <@U0PRIYA> can."),
+        ("U0ANA", "42", "", "Say why in at least 10 characters."),
+        ("U0ANA", "41", "because it is so", f"Version 41 of {MODEL} in prod is not quarantined. Quarantined: 42."),
+        ("U0ANA", "", "because it is so", f"Version ? of {MODEL} in prod is not quarantined. Quarantined: 42."),
+    ],
+)
+async def test_a_quarantine_stays_without_a_role_a_reason_or_its_version(
+    person: str, version: str, reason: str, sentence: str
+) -> None:
+    here = Corridor()
+    here.memory.put(f"model/prod/{MODEL}", QUARANTINED)
+    told = await here.order(person, "release", model=MODEL, version=version, reason=reason)
+    assert (told.ok, told.text) == (False, f"{sentence} {NOTHING}")
+    assert list((await here.world.ledger(f"model/prod/{MODEL}")).quarantined) == ["42"]

@@ -37,7 +37,9 @@ def test_what_is_shown_carries_plan_approvals_and_steps() -> None:
     found = shown(ended(told(ROLLED)))
     assert [one["person"] for one in found["approvals"]] == ["U0ANA", "U0PRIYA"]
     assert found["plan"]["id"] == s.PLAN.id
-    assert found["plan"]["steps"] == [{"name": "route", "target": "route", "after": [], "state": "moved"}]
+    assert found["plan"]["steps"] == [
+        {"name": "route", "target": "route", "after": [], "kind": "target", "share": 100, "state": "moved"}
+    ]
     planned = shown(ended(told(OPEN)))
     assert planned["plan"]["steps"][0]["state"] == "planned"
     assert planned["plan"]["expires_at"] is not None

@@ -191,6 +191,34 @@ HANDED = e.IncidentHandedOver(person="U0ANA", to="U0PRIYA", text_ref="t")
 EDITED = e.PlanEdited(person="U0TOM", plan=PLAN.id, on_failure="stop", via="slack")
 
 
+PAUSED = e.RollbackPaused(person="U0ANA", text_ref="t")
+RAMP = PLAN.but(
+    steps=(
+        PlanStep(name="warm-41", target="warm-41", kind="warm"),
+        PlanStep(name="route@5", target="route", share=5, after=("warm-41",)),
+        PlanStep(name="route@5 check", target="*", kind="check", after=("route@5",)),
+        PlanStep(name="route", target="route", after=("route@5 check",)),
+        PlanStep(name="purge", target="purge", kind="tell", after=("route",), irreversible=True),
+    )
+)  # fmt: skip
+RAMPED = (
+    opened(), e.PlanMade(plan=RAMP), decided("auto").but(plan=RAMP.id), CLAIM.but(plan=RAMP.id, people=()),
+    e.StepStarted(step="warm-41", attempt=1, owner="x", deadline=START),
+    e.StepApplied(step="warm-41", attempt=1, outcome=Outcome.APPLIED, detail="warm-41: warm: 20 requests were answered."),
+    STARTED.but(step="route@5", goal=RAMP.goal(RAMP.step("route@5"))),
+)  # fmt: skip
+GRADED = e.RollbackGraded(
+    incident="incident/I", grade="helped", low=-0.13, high=-0.11,
+    reason="12.4 % of 2,120 requests failed before and 0.3 % of 2,120 requests after.",
+)  # fmt: skip
+LEFT = e.LeftoverOpened(
+    incident="incident/I", name="route", owner="U0PRIYA",
+    what="a runtime override of routing.split.fraud, until the configuration says the same.",
+)  # fmt: skip
+COST = e.DeltaMeasured(name="cost", when="after", value=8.1, text="Cost 8.1\u00a0% above what it was.")
+FIXED = e.FixRecorded(person="U0PRIYA", text_ref="t", version="43")
+
+
 STORIES: dict[str, Sequence[e.Entry]] = {
     "opened": (opened(),),
     "planned": (opened(), MADE),
@@ -223,6 +251,11 @@ STORIES: dict[str, Sequence[e.Entry]] = {
     "rolling": ROLLING,
     "rolling-auto": (opened(), MADE, decided("auto"), CLAIM.but(people=()), STARTED),
     "rolling-2-of-2": two_steps(STARTED),
+    "rolling-ramp": RAMPED,
+    "waiting-ramp": (opened(), e.PlanMade(plan=RAMP), decided().but(plan=RAMP.id)),
+    "paused": (*ROLLING, PAUSED),
+    "stuck-paused": (*two_steps(), PAUSED, e.IncidentStuck(reason="Paused by <@U0ANA> 15 min ago, and nobody let it go on. Resume or cancel.")),
+    "rolling-skipped": (*two_steps(STARTED), FAILED, STUCK, e.StepSkipped(step="route", person="U0ANA", text_ref="t")),
     "applied": APPLIED,
     "moved": MOVED,
     "moved-sampled": (*MOVED, *sampled(0.003)),
@@ -245,6 +278,14 @@ STORIES: dict[str, Sequence[e.Entry]] = {
         e.IncidentClosed(
             outcome="recovered", reason="Recovered: fraud-scorer is on 41. 42 is quarantined until somebody releases it."
         ),
+    ),
+    "closed-graded": (
+        *MOVED, *sampled(0.004, 0.003, 0.003), WELL, COST, e.IncidentClosed(outcome="recovered", reason="Recovered: fraud-scorer is on 41."),
+        GRADED, LEFT,
+    ),
+    "closed-fixed": (
+        *MOVED, *sampled(0.004, 0.003, 0.003), WELL, e.IncidentClosed(outcome="recovered", reason="Recovered: fraud-scorer is on 41."),
+        GRADED, FIXED,
     ),
     "closed-gave-up": (
         *ROLLING, FAILED, STUCK,

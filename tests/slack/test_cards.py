@@ -188,16 +188,16 @@ def test_ids_carry_the_incident_and_the_version_that_was_shown(story: str) -> No
     [
         ("opened", []), ("planned", []), ("cleared", []), ("moved", []), ("recovered", []),
         ("waiting-0", ["approve", "reject", "more"]),
-        ("rolling", ["cancel"]),
-        ("applied", ["cancel"]),
+        ("rolling", ["pause", "cancel"]),
+        ("applied", ["pause", "cancel"]),
         ("snoozed", ["choose", "snooze"]),
         ("noted", ["take", "plan_again", "more"]),
         ("stuck-blocked", ["take", "plan_again", "more"]),
         ("stuck-step", ["take", "retry", "more"]),
-        ("stuck-taken", ["retry", "mark_recovered", "more"]),
+        ("stuck-taken", ["retry", "skip", "more"]),
         ("stuck-not-recovered", ["take", "mark_recovered", "more"]),
-        ("glass", ["review"]), ("glass-rolling", ["cancel", "review"]), ("glass-closed", ["review"]), ("glass-reviewed", []),
-        ("closed-recovered", []),
+        ("glass", ["review"]), ("glass-rolling", ["pause", "cancel", "review"]), ("glass-closed", ["fix", "review"]), ("glass-reviewed", ["fix"]),
+        ("closed-recovered", ["fix"]), ("closed-gave-up", []), ("paused", ["resume", "cancel"]),
     ],
 )  # fmt: skip
 def test_only_what_is_legal_now_can_be_pressed(story: str, actions: list[str]) -> None:

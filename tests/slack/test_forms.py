@@ -74,7 +74,7 @@ def test_every_dialog_speaks_in_our_voice_and_says_what_its_button_said(act: str
         assert not BANNED.search(re.sub(r"<[^>]*>", "", text)), text
     words = WORDS.get(act, ("Approve", ""))[0].split(maxsplit=1)[0]
     assert view["title"]["text"].startswith(words)
-    assert view["submit"]["text"] not in ("OK", "Yes", "Submit", "Confirm")
+    assert view.get("submit", {}).get("text") not in ("OK", "Yes", "Submit", "Confirm")
 
 
 def test_a_reason_has_its_least_length_and_says_who_reads_it() -> None:

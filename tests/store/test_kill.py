@@ -87,6 +87,6 @@ async def test_everything_acknowledged_survives_kill_9(url: str, write: Callable
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 async def test_everything_acknowledged_survives_many_kills(url: str, write: Callable[..., Append]) -> None:
     await _killed(url, 200, write)

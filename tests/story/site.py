@@ -106,7 +106,7 @@ class Site:
         streams = await self.app.store.incidents(limit=1)
         return await self.app.world.incident(streams[0]) if streams else None
 
-    async def until(self, *phases: Phase, seconds: float = 20) -> Incident:
+    async def until(self, *phases: Phase, seconds: float = 60) -> Incident:
         async with asyncio.timeout(seconds):
             while True:
                 found = await self.incident()
@@ -114,7 +114,7 @@ class Site:
                     return found
                 await asyncio.sleep(0.02)
 
-    async def card_shows(self, text: str, seconds: float = 15) -> dict[str, Any]:
+    async def card_shows(self, text: str, seconds: float = 60) -> dict[str, Any]:
         async with asyncio.timeout(seconds):
             while True:
                 for card in self.slack.cards():

@@ -29,7 +29,7 @@ def edit(here: Site, before: str, after: str) -> None:
 
 
 async def plan_of(here: Site, plans: int) -> Incident:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while True:
             found = await here.incident()
             if found is not None and found.plans >= plans and found.phase is Phase.WAITING:
@@ -69,7 +69,7 @@ async def test_RT25_a_change_that_concerns_another_model_leaves_the_plan_and_its
         "  rules:\n",
         '  rules:\n    - {id: other, models: ["ranker-*"], mode: approve, require: [{role: owner}]}\n',
     )
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while here.app.world.generation == 1:
             await asyncio.sleep(0.05)
     await here.slack.click("U0ANA", "approve", card["ts"])
@@ -79,7 +79,7 @@ async def test_RT25_a_change_that_concerns_another_model_leaves_the_plan_and_its
 
 async def test_a_mistake_in_the_files_leaves_the_last_good_ones_in_force(here: Site) -> None:
     edit(here, "mode: approve", "mode: aprove")
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not here.app.watch.trouble:
             await asyncio.sleep(0.05)
     await here.alert()

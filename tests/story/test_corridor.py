@@ -39,7 +39,7 @@ async def test_two_clicks_put_the_model_back_and_prove_it(here: Site) -> None:
     card = await here.card_shows("Recovered")
     assert len(here.slack.cards()) == 1
     assert not here.slack.warnings
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not any("postmortem" in one["text"] for one in here.slack.thread(card["ts"])):
             await asyncio.sleep(0.05)
     chats = sum(n for method, n in here.slack.calls.items() if method.startswith("chat."))
@@ -56,7 +56,7 @@ async def test_the_thread_ends_with_the_checkpoint_that_seals_the_incident(here:
     await here.alert("resolved")
     closed = await here.until(Phase.CLOSED)
     card = await here.card_shows("Recovered")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (said := [one["text"] for one in here.slack.thread(card["ts"]) if "checkpoint" in one["text"]]):
             await asyncio.sleep(0.05)
     sealed = [one for one in await here.app.store.read("system/checkpoints") if one.digest in said[0]]
@@ -77,7 +77,7 @@ async def test_repeats_and_a_second_alert_make_one_card(here: Site) -> None:
 
 async def test_an_unknown_model_is_visible_and_never_acted_on(here: Site) -> None:
     assert await here.alert(model="fraud-sc\u043erer") == 202
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not (lane := await here.app.store.quarantined()):
             await asyncio.sleep(0.05)
     assert "not registered" in lane[0].error
@@ -106,7 +106,7 @@ async def test_the_wrong_person_is_refused_and_told_why(
     await here.alert()
     await here.card_shows("Waiting")
     await here.slack.click(user, "approve")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not (told := here.slack.ephemerals(user)):
             await asyncio.sleep(0.02)
     assert sentence in told[0]["text"]
@@ -142,7 +142,7 @@ async def test_the_requester_may_not_approve(here: Site) -> None:
     await here.slack.slash("U0PRIYA", "fraud-scorer prod to 41")
     await here.card_shows("Waiting")
     await here.slack.click("U0PRIYA", "approve")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not any("You asked for this rollback" in one["text"] for one in here.slack.ephemerals("U0PRIYA")):
             await asyncio.sleep(0.02)
     found = await here.incident()
@@ -167,7 +167,7 @@ async def test_a_stale_card_is_refused(here: Site) -> None:
     value = next(e["value"] for b in card["blocks"] for e in b.get("elements", []) if e.get("action_id") == "approve")
     stale = ".".join((value.split(".")[0], "00000000", "2"))
     await here.slack.click("U0ANA", "approve", value=stale)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not here.slack.ephemerals("U0ANA"):
             await asyncio.sleep(0.02)
     assert "The card you pressed showed plan 00000000" in here.slack.ephemerals("U0ANA")[0]["text"]
@@ -201,7 +201,7 @@ async def test_a_world_that_moved_voids_the_plan(here: Site) -> None:
     target.move({"41": 50, "42": 50})  # type: ignore[attr-defined]  # the memory target's own verb
     await here.slack.click("U0ANA", "approve")
     await here.slack.click("U0PRIYA", "approve")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not any(
             one.entry.type == "plan.voided" for one in await here.app.store.read((await here.app.store.incidents())[0])
         ):
@@ -212,7 +212,7 @@ async def test_a_world_that_moved_voids_the_plan(here: Site) -> None:
 async def test_a_service_that_stays_ill_is_a_persons_turn(here: Site) -> None:
     here.sli.failing = 0.3
     await approved(here)
-    found = await here.until(Phase.STUCK, seconds=40)
+    found = await here.until(Phase.STUCK, seconds=120)
     assert found.verdicts["recovered"] == "no"
     await here.card_shows("Not recovered")
 
@@ -223,7 +223,7 @@ async def test_silence_is_never_taken_for_recovery(here: Site) -> None:
     here.sli.silent = True
     await here.slack.click("U0ANA", "approve")
     await here.slack.click("U0PRIYA", "approve")
-    found = await here.until(Phase.STUCK, seconds=30)
+    found = await here.until(Phase.STUCK, seconds=120)
     assert found.verdicts["recovered"] == "cannot_tell"
     await here.card_shows("Cannot tell")
 
@@ -233,13 +233,13 @@ async def test_slack_in_trouble_never_stops_a_rollback_and_leaves_one_card(here:
     here.slack.fail("chat.postMessage", fault)
     here.slack.fail("chat.update", fault)
     await here.alert()
-    await here.card_shows("Waiting", seconds=90)
+    await here.card_shows("Waiting", seconds=120)
     await here.slack.click("U0ANA", "approve")
     await here.slack.click("U0PRIYA", "approve")
     await here.until(Phase.RECOVERED)
     await here.alert("resolved")
     await here.until(Phase.CLOSED)
-    await here.card_shows("Recovered", seconds=30)
+    await here.card_shows("Recovered", seconds=120)
     assert len(here.slack.cards()) == 1
     assert len(here.effects()) == 1
 
@@ -274,9 +274,9 @@ async def test_slack_silent_all_the_while_stops_no_rollback_and_gets_one_late_ca
         await here.alert("resolved")
         await here.until(Phase.CLOSED)
         here.slack.faults.clear()
-        card = await here.card_shows("Recovered", seconds=90)
+        card = await here.card_shows("Recovered", seconds=120)
         assert len(here.slack.cards()) == 1
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not here.slack.thread(card["ts"]):
                 await asyncio.sleep(0.1)
         assert not here.slack.warnings
@@ -290,7 +290,7 @@ async def test_slack_silent_after_the_votes_stops_nothing_and_the_card_catches_u
     here.slack.faults.clear()
     await here.alert("resolved")
     await here.until(Phase.CLOSED)
-    await here.card_shows("Recovered", seconds=90)
+    await here.card_shows("Recovered", seconds=120)
     assert len(here.slack.cards()) == 1
 
 

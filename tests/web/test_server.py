@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from bot.domain.alert import RawRequest
 from bot.errors import LastgoodError, ReadOnly, TimelineError
-from bot.web.openapi import ACT, Forbidden, Refusal
+from bot.flow.gate import Ruling
+from bot.web.openapi import ACT, GATE, Forbidden, Refusal
 from bot.web.server import MAX_BODY, Host, Standing, create_app, listen
 from tests.flow.fakes import Intake, sources
 
@@ -65,10 +66,12 @@ class Edge:
         self.host = Host(
             sources=sources(), known=frozenset({"alertmanager", "generic", "grafana"}), inbox=self.intake.memory,
             clock=self.intake.clock, ids=self.intake.ids, log=self.log, health=lambda: {"engine": True},
-            ready=self._ready, draining=lambda: False, standing=self._standing, who_could=self._could, ring=self._ring, tokens=lambda: ["", "other", "api-tökén"], incidents=self._incidents,
+            ready=self._ready, draining=lambda: False, standing=self._standing, who_could=self._could, gate=self._gate, ring=self._ring, tokens=lambda: ["", "other", "api-tökén"], incidents=self._incidents,
             incident=self._one, inbound=self._one, unrouted=self._unrouted,
         )  # fmt: skip
         self.url = ""
+        self.asked: list[tuple[str, str, str, str]] = []
+        self.ruling = Ruling(allowed=True, reason="Version 42 of fraud-scorer is not quarantined.")
 
     def _ring(self) -> None:
         self.rings += 1
@@ -82,6 +85,10 @@ class Edge:
     async def _could(self, incident: str) -> list[str]:
         del incident
         return []
+
+    async def _gate(self, question: str, model: str, version: str, environment: str) -> Ruling:
+        self.asked.append((question, model, version, environment))
+        return self.ruling
 
     async def _incidents(self, before: str | None) -> list[dict[str, Any]]:
         return [{"id": "01X", "before": before}]
@@ -454,7 +461,8 @@ async def test_the_api_lists_and_shows(edge: Edge) -> None:
 async def test_the_description_names_every_path_of_the_api(edge: Edge) -> None:
     status, content, _ = await edge.ask("GET", "/api/v1/openapi.json")
     assert status == 200
-    assert {path.replace("{id}", "01X") for path in content["paths"]} == {*PRIVATE, "/api/v1/incidents/01X/{act}"}
+    paths = {path.replace("{id}", "01X") for path in content["paths"]}
+    assert paths == {*PRIVATE, "/api/v1/incidents/01X/{act}", GATE}
     assert set(content["paths"][ACT]["post"]["responses"]) == {"401", "403", "404", "503"}
 
 

@@ -50,7 +50,7 @@ function button(e, ts) {
   if (!e.url) { n.type = "button"; n.onclick = () => pressed(e, ts); }
   return n;
 }
-const ACTS = { button, overflow: more };
+const ACTS = { button, overflow: more, static_select: more };
 function block(b, ts) {
   if (b.type === "header") {
     const [, emoji, text] = b.text.text.match(/^(?::(\w+):\s*)?(.*)$/s), [shape, tone] = HEAD[emoji] || [];

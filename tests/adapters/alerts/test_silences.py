@@ -281,7 +281,7 @@ async def told(url: str, where: str, body: Any) -> None:
 
 
 @pytest.mark.story
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(BINARY is None, reason="Alertmanager is not installed (Debian: prometheus-alertmanager)")
 async def test_a_real_alertmanager_says_which_alert_it_was_told_to_keep_quiet_about(tmp_path: Path) -> None:
     heard, clock, began = Heard(), ManualClock(), SystemClock().now()

@@ -1,0 +1,1 @@
+"""What a step does beside moving traffic: warming, telling, asking."""

@@ -1,0 +1,79 @@
+"""Could this model go back right now? The plan that would be made is made, shown and thrown away; nothing is changed."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from bot.domain import entries as e
+from bot.domain import words
+from bot.domain.incident import Incident
+from bot.domain.plan import Plan
+from bot.domain.runbook import Runbook
+from bot.errors import Conflict
+from bot.flow.plan import plan
+from bot.flow.world import Step, World
+from bot.ports import Append, Write
+
+EVERY = timedelta(minutes=10)
+
+
+async def look(stream: str, world: World) -> datetime:
+    """Judge one model in one environment and write the answer when it changed; give when to look again."""
+    again, ledger = world.clock.now() + EVERY, await world.ledger(stream)
+    judged, before = await could_go_back(stream, world), ledger.readiness
+    if before is None or (before.ready, before.to_version, before.reason) != (
+        judged.ready,
+        judged.to_version,
+        judged.reason,
+    ):
+        try:
+            await world.timeline.append(Append(writes=(Write(stream, (judged,), None),)))
+        except Conflict:
+            return world.clock.now() + timedelta(seconds=1)
+    return again
+
+
+async def could_go_back(stream: str, world: World) -> e.ReadinessJudged:
+    """Say whether a rollback of this model could start now, to which version, and what was looked at."""
+    _, environment, model = stream.split("/", 2)
+    described = world.catalogue.models.get(model)
+    now = world.clock.now()
+    asked = Incident(
+        stream="incident/readiness", model=model, environment=environment, tier=described.tier if described else 1,
+        opened_at=now, since=now,
+    )  # fmt: skip
+    outcome = await plan(asked, world)
+    if not isinstance(outcome, Step):
+        reason = "Cannot tell: a target did not answer. It is looked at again."
+        return e.ReadinessJudged(ready=None, checks=(e.Check(ok=None, name="targets answer"),), reason=reason)
+    made = next((one for write in outcome.writes for one in write.entries), None)
+    if isinstance(made, e.PlanMade):
+        return _ready(made.plan, world.catalogue.runbook(asked), now)
+    why = made.sentence().removesuffix(" Nothing was changed.") if made else "No plan can be made."
+    why = why.replace(" Nothing was changed.", "")
+    return e.ReadinessJudged(
+        ready=False, checks=(e.Check(ok=False, name="a plan can be made", detail=why),), reason=why
+    )
+
+
+def _ready(made: Plan, book: Runbook | None, now: datetime) -> e.ReadinessJudged:
+    warnings = [
+        one for one in (*made.findings, *(f for t in made.targets for f in t.findings)) if one.level == "warning"
+    ]
+    checks = [
+        e.Check(ok=True, name="every target answers", detail=words.listed([one.target for one in made.targets])),
+        e.Check(ok=made.observed_serving or None, name=f"{made.to_version} was seen to serve"),
+        *(e.Check(ok=None, name="preflight", detail=one.message) for one in warnings),
+        _reviewed(book, now),
+    ]
+    doubt = "" if made.observed_serving else f" {made.to_version} was never seen to serve."
+    reason = f"Could go back {words.change(made.from_version, made.to_version)} now.{doubt}"
+    return e.ReadinessJudged(ready=True, to_version=made.to_version, checks=tuple(checks), reason=reason)
+
+
+def _reviewed(book: Runbook | None, now: datetime) -> e.Check:
+    """Say whether a person read the runbook within the time it sets itself."""
+    if book is None or book.reviewed is None:
+        return e.Check(ok=None, name="runbook reviewed", detail="it does not say when")
+    age = now.date() - book.reviewed.at
+    return e.Check(ok=age <= book.reviewed.every, name="runbook reviewed", detail=f"{age.days} days ago")

@@ -1,0 +1,5 @@
+"""The contract's own assertions explain themselves."""
+
+import pytest
+
+pytest.register_assert_rewrite("adapters.testing")
