@@ -29,6 +29,7 @@ from bot.domain.orders import LOGINS
 from bot.domain.press import Answer, Order, Press
 from bot.errors import ConfigError, LastgoodError, NotFound
 from bot.flow import readiness
+from bot.flow.aftermath import aftermath
 from bot.flow.approve import press
 from bot.flow.gate import Ruling, is_going_back, may_go_on, may_serve
 from bot.flow.intake import take
@@ -159,13 +160,15 @@ class Application:
             "surface": self._surface,
             "observe": self._observe,
             "ready": self._look_ready,
+            "aftermath": self._aftermath,
             "checkpoint": self._checkpoint,
         }
 
     async def _advance(self, work: Work) -> datetime | None:
         again = await advance(work.stream, self.world)
         if again is None and (await self.world.incident(work.stream)).phase is Phase.CLOSED:
-            await self.store.wake([Work("checkpoint", checkpoints.STREAM, self.world.clock.now())])
+            now = self.world.clock.now()
+            await self.store.wake([Work("checkpoint", checkpoints.STREAM, now), Work("aftermath", work.stream, now)])
         return again
 
     async def _inbound(self, work: Work) -> datetime | None:
@@ -181,6 +184,9 @@ class Application:
 
     async def _observe(self, work: Work) -> datetime | None:
         return await observe(work.stream, self.world, self.looks)
+
+    async def _aftermath(self, work: Work) -> datetime | None:
+        return await aftermath(work.stream, self.world)
 
     async def _look_ready(self, work: Work) -> datetime | None:
         return await readiness.look(work.stream, self.world)

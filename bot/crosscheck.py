@@ -363,6 +363,10 @@ def _of_ramps(site: Site) -> Iterator[Problem]:
                 hint = 'Let an SLI be asked about one version, like `version="{version}"`.'
                 yield warning(book, ("rollback", "steps", ramps[0], "stages"), message, hint)
     for model, environment, place in site.places():
+        lost = [name for name, sli in keys_of(place, "slis").items() if asks({"sli": sli}, "cohort")]
+        if lost and not items_of(place, "cohorts"):
+            where: Path_ = ("models", model, "environments", environment, "slis", lost[0])
+            yield warning(site.source, where, "names {cohort} and no `cohorts` are configured, so it is never asked")
         if items_of(place, "cohorts") and not any(asks(sli, "cohort") for sli in keys_of(place, "slis").values()):
             path = ("models", model, "environments", environment, "cohorts")
             yield warning(site.source, path, "no SLI names {cohort}, so no cohort is judged by itself")

@@ -379,7 +379,7 @@ def test_a_review_that_is_done_is_shown_and_a_snooze_that_is_over_is_not(run: Ru
 def test_an_incident_is_shown_to_scripts_with_exactly_what_is_promised(site: Run) -> None:
     shown = site("incident", "show", stories.ULID, "--json").json
     assert list(shown) == [
-        "id", "model", "environment", "phase", "from", "to", "opened_at", "plan", "approvals", "verdicts", "next",
+        "id", "model", "environment", "phase", "from", "to", "opened_at", "plan", "approvals", "verdicts", "next", "mitigated", "fix", "grade", "leftovers", "deltas",
     ]  # fmt: skip
     assert list(shown["plan"]) == ["id", "expires_at", "steps"]
     assert shown["verdicts"] == {"accepted": "yes", "traffic_moved": "yes", "recovered": "yes"}

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Literal, Self
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -192,7 +192,27 @@ class Envoy:
         return TargetPlan(
             target=self._context.name, adapter=self.kind, before=state, to_split=goal, bad=intent.bad, good=intent.good,
             calls=calls, noop=state.split.same(goal) and not state.progressing, concurrency="best_effort", undo=state.split,
+            **self._leaves(),
         )  # fmt: skip
+
+    def _leaves(self) -> dict[str, str]:
+        """Name what the runtime way leaves behind: an override that ends with the process and hides the static weights."""
+        if self._file is not None:
+            return {}
+        prefix = self._config.runtime_key_prefix
+        keys = "&".join(f"{quote(f'{prefix}.{cluster}')}=" for cluster in self._config.versions.values())
+        urls = [f"{admin.url}/runtime_modify?{keys}" for admin in self._admins]
+        return {
+            "leaves": f"a runtime override of {prefix}.* in Envoy. It ends with the process: until the configuration says the same, a restart brings the old weights back, and so does clearing it.",
+            "leaves_by_hand": "; ".join(f"curl -X POST {shlex.quote(url)}" for url in urls),
+        }
+
+    async def left(self, plan: TargetPlan) -> str:
+        """Say that the override is still needed: the weights in use are not yet the written ones."""
+        if self._file is not None:
+            return ""
+        look = await self._look()
+        return plan.leaves if any(route.used != route.written for _, route in look.places) else ""
 
     def _call(self, admin: EnvoyAdmin, goal: TrafficSplit) -> Call:
         url = f"{admin.url}/runtime_modify?{urlencode(self._keys(admin, goal, self._last))}"

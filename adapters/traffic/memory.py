@@ -181,6 +181,7 @@ class Memory:
     def __init__(self, config: MemoryConfig, context: Context, world: MemoryWorld | None = None) -> None:
         """Use `world`, which outlives this object, or one of its own."""
         self._context, self._names = context, list(config.versions)
+        self.leaves = ""  # what a drill lets a rollback leave behind
         start = None
         if config.serving:
             start = TrafficSplit(weights={name: config.serving.get(name, Decimal(0)) for name in self._names})
@@ -248,7 +249,7 @@ class Memory:
         call = Call(text=f"set the split to {intent.to_split}")
         return TargetPlan(
             target=self._context.name, adapter=self.kind, before=state, to_split=intent.to_split, bad=intent.bad, good=intent.good,
-            calls=(call,), noop=state.split.same(intent.to_split), concurrency="strict", undo=state.split,
+            calls=(call,), noop=state.split.same(intent.to_split), concurrency="strict", undo=state.split, leaves=self.leaves,
         )  # fmt: skip
 
     async def apply(self, plan: TargetPlan) -> ApplyResult:

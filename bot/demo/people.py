@@ -15,8 +15,9 @@ from bot.flow.world import World
 
 NOBODY = "Nothing is asked of anybody yet."
 NOTHING = "Nothing is asked of you now."
-_CANCEL = "You may cancel; what is applied stays."
+_CANCEL = "You may pause or cancel; what is applied stays."
 _DECIDE = "You may decide here: the buttons are on the card."
+_AFTER = "It is over. You may record the fix or overrule the grade."
 _REVIEW = "You may review what was done behind broken glass."
 
 
@@ -78,7 +79,7 @@ async def _acts(user: str, incident: Incident, world: World) -> list[str]:
     review = [(await judged.may_review(user, incident, world)).text or _REVIEW] if "review" in legal else []
     if not legal - {"review"}:
         return review
-    able = _CANCEL if "cancel" in legal else _DECIDE
+    able = _CANCEL if "cancel" in legal else _AFTER if incident.phase is Phase.CLOSED else _DECIDE
     return [(await judged.may(user, incident, world)).text or able, *review]
 
 

@@ -212,7 +212,7 @@ def legal(i: Incident) -> tuple[str, ...]:
     broken glass can be reviewed at any time, also when all is over.
     """
     review = ("review",) if i.review is not None else ()
-    return (*_in_phase(i), *_after(i), *review)
+    return (*_in_phase(i), *review, *_after(i))
 
 
 def _after(i: Incident) -> tuple[str, ...]:

@@ -745,6 +745,7 @@ class SliSampled(Entry):
     commutes: ClassVar[bool] = True
     samples: tuple[SliSample, ...]
     settling: bool = False  # after the verdict, while the incident is watched
+    before: bool = False  # before anything was moved: what the rollback is graded against
 
     def sentence(self) -> str:
         """Give each sample's sentence."""

@@ -125,6 +125,7 @@ class Incident:
     leftovers: Mapping[str, e.LeftoverOpened] = field(default_factory=lambda: MappingProxyType({}))
     fix: e.FixRecorded | None = None
     grade: e.RollbackGraded | None = None
+    before: e.SliSampled | None = None  # the last round before anything was moved
     deltas: tuple[e.DeltaMeasured, ...] = ()
 
     @property
@@ -329,7 +330,7 @@ def _fresh(i: Incident) -> Incident:
         glass=None, cleared=None,
         parked_on=None, claim=None, claimed_at=None, cancelled=False, steps=MappingProxyType({}), moved=None, moved_at=None,
         looks=(), samples=(), judged=None, judged_at=None, marked_by=None, stuck_reason="", by_hand=(), paused_by=None,
-        paused_at=None, undoing=False, tokens=MappingProxyType({}),
+        paused_at=None, undoing=False, tokens=MappingProxyType({}), before=None,
     )  # fmt: skip
 
 
@@ -574,7 +575,7 @@ def _verified(i: Incident, entry: e.TrafficVerified, at: datetime) -> Incident:
 
 
 def _sampled(i: Incident, entry: e.SliSampled, at: datetime) -> Incident:
-    return replace(i, samples=(*i.samples, (at, entry)))
+    return replace(i, before=entry) if entry.before else replace(i, samples=(*i.samples, (at, entry)))
 
 
 def _judged(i: Incident, entry: e.SliJudged, at: datetime) -> Incident:
@@ -616,7 +617,8 @@ def _graded(i: Incident, entry: e.RollbackGraded, _: datetime) -> Incident:
 
 
 def _delta(i: Incident, entry: e.DeltaMeasured, _: datetime) -> Incident:
-    return replace(i, deltas=(*i.deltas, entry))
+    others = (one for one in i.deltas if (one.name, one.when) != (entry.name, entry.when))
+    return replace(i, deltas=(*others, entry))
 
 
 def _closed(i: Incident, entry: e.IncidentClosed, at: datetime) -> Incident:

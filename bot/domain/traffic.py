@@ -115,6 +115,8 @@ class TargetPlan(Value):
     noop: bool = False
     concurrency: Literal["strict", "best_effort", "none"]
     undo: TrafficSplit | None = None  # compensation restores this; None is one-way
+    leaves: str = ""  # what is left behind and somebody must clear, such as a runtime override
+    leaves_by_hand: str = ""  # the command that clears it
 
     @property
     def content(self) -> dict[str, Any]:

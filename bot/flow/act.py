@@ -27,4 +27,5 @@ class Act:
     reason: bool = False
     hinder: Hinder | None = None
     ends: bool = False
+    model: bool = False  # the model's own stream holds it too
     card: bool = True

@@ -20,7 +20,7 @@ from bot.flow.authorizers import objection, opinions
 from bot.flow.locks import releases
 from bot.flow.people import NAMED, breakers, counting, spoken, standing, standings, who_could, whose
 from bot.flow.targets import read, within
-from bot.flow.world import Folds, Step, World, write
+from bot.flow.world import Folds, Step, World, to, write
 
 CLAIM_WINDOW = timedelta(seconds=60)
 COALESCE = timedelta(minutes=1)
@@ -63,6 +63,8 @@ async def decide(act: Press, incident: Incident, world: World) -> Answer:
     if kind.ends:
         entries.append(e.PostmortemDrafted(template=incident.plan.postmortem if incident.plan else "postmortem.md.j2"))
         rest = await releases(incident, world, recovered=False)
+    if kind.model:
+        rest = [to(await world.ledger(incident.model_stream), entry)]
     step = Step((write(incident, *entries), *rest), said=(said,) if said.text else ())
     await world.append(incident, step, wake=True)
     return Answer(ok=True, text=kind.done(act, incident, entry))

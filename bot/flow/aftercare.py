@@ -42,10 +42,10 @@ AFTER: dict[str, Act] = {
         lambda a, i, _, ref: e.LeftoverCleared(
             incident=i.stream, name=a.asked["leftover"].strip(), person=a.person, text_ref=ref
         ),
-        lambda _, __, x: f"{x.name} is cleared.", reason=True, hinder=_no_leftover, card=False,
+        lambda _, __, x: f"{x.name} is cleared.", reason=True, hinder=_no_leftover, card=False, model=True,
     ),
     "grade": Act(
         _graded, lambda _, i, x: f"The rollback of incident {i.short} is graded {x.grade}.", reason=True, hinder=_no_grade,
-        card=False,
+        card=False, model=True,
     ),
 }  # fmt: skip

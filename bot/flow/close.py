@@ -10,6 +10,7 @@ from bot.domain import words
 from bot.domain.alert import Alert
 from bot.domain.incident import Incident
 from bot.domain.plan import Plan
+from bot.flow.aftermath import ended, figures
 from bot.flow.facts import OWN, snoozed
 from bot.flow.locks import by_itself, releases
 from bot.flow.samples import sample
@@ -65,12 +66,14 @@ async def _closed(incident: Incident, plan: Plan, world: World) -> Step:
             "person": incident.marked_by,
         }
     )
-    entries = (closed, e.PostmortemDrafted(template=plan.postmortem))
+    figured, both = await figures(incident, world), ended(incident, plan, world)
+    entries = (closed, e.PostmortemDrafted(template=plan.postmortem), *figured, *both)
     gone = "" if incident.unproven else f"rolled back in incident {incident.short}."
     rest = await releases(incident, world, recovered=True, quarantine=gone)
     if incident.judged is None:
         word = e.RollbackJudged(incident=incident.stream, rules=incident.rules, verdict="cannot_tell")
         rest = [replace(w, entries=(word, *w.entries)) if w.stream == incident.model_stream else w for w in rest]
+    rest = [replace(w, entries=(*w.entries, *both)) if w.stream == incident.model_stream else w for w in rest]
     return Step((write(incident, *entries), *rest))
 
 

@@ -140,8 +140,14 @@ async def gather(incident: Incident, ledger: Ledger, world: World) -> dict[str, 
         "samples": samples, "blast_radius": share, "deployer": plan.deployer,
         "observed_serving": plan.observed_serving, "target_scan": None, "target_signature_fits": None,
         **history.facts(ledger, plan.from_version, plan.to_version, now, limits.rollback_window), **others,
-        "last_grade": None, **figures,
+        "last_grade": _last_grade(ledger), **figures,
     }  # fmt: skip
+
+
+def _last_grade(ledger: Ledger) -> str | None:
+    """Give the grade of the model's last rollback; one that nobody could grade is not known."""
+    last = next(iter(reversed(list(ledger.grades.values()))), None)
+    return None if last is None or last.grade == "unknown" else last.grade
 
 
 def _unknown(incident: Incident, world: World, fact: str, reason: object) -> None:

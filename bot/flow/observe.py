@@ -14,6 +14,7 @@ from bot.domain.incident import Incident
 from bot.domain.ledger import Ledger
 from bot.domain.model import Sli
 from bot.domain.sli import Measurement, SliSample
+from bot.domain.sli_query import asks
 from bot.domain.traffic import TrafficSplit
 from bot.errors import AdapterError, Conflict
 from bot.flow.facts import OWN
@@ -160,10 +161,16 @@ def _quiet(incident: Incident | None) -> bool:
 
 
 def _slis(stream: str, world: World) -> Mapping[str, Sli]:
+    """Give the SLIs of the whole service: one of a version or a cohort is asked about where that is known."""
     environment, model = _place(stream)
     known = world.catalogue.models.get(model)
     place = known.environments.get(environment) if known else None
-    return place.slis if place else {}
+    every = place.slis if place else {}
+    return {
+        name: sli
+        for name, sli in every.items()
+        if not asks(sli.settings, "version") and not asks(sli.settings, "cohort")
+    }
 
 
 async def _look(stream: str, name: str, sli: Sli, world: World, looks: Looks) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from bot.domain import words
-from bot.domain.entries import PlanBlocked, PlanMade, VersionServed
+from bot.domain.entries import PlanBlocked, PlanMade, SliSampled, VersionServed
 from bot.domain.incident import Incident
 from bot.domain.ledger import Choice, Wanted, choose
 from bot.domain.model import Environment, Sli
@@ -16,10 +16,11 @@ from bot.domain.runbook import CheckStep, Runbook, TargetStep, TellStep, ToFallb
 from bot.domain.traffic import Finding, Intent, TargetPlan, TargetState
 from bot.domain.value import digest
 from bot.errors import AdapterError
-from bot.flow.steps import EVERY, action, is_action, own_slis
+from bot.flow.preflight import WITHIN, deltas, managed, preflight
+from bot.flow.samples import looked
+from bot.flow.steps import EVERY, act_for, action, is_action, own_slis
 from bot.flow.targets import ask, read
 from bot.flow.world import Later, Outcome, Step, World, to, write
-from bot.ports import Act
 
 BACKOFF = tuple(timedelta(seconds=n) for n in (0, 1, 5, 30))  # after so many voids of this episode
 GIVE_UP = timedelta(seconds=60)
@@ -90,18 +91,26 @@ async def _chosen(
         )
     if choice.good is None:
         return _no_good(incident, book, choice)
-    plans = await _target_plans(incident, world, choice, states)
+    steps, bad, good = _steps(incident, world, book, choice), str(choice.bad), choice.good
+    plans, asked, before, looks = await asyncio.gather(
+        _target_plans(incident, world, choice, states),
+        preflight(incident, world, environment, steps, bad=bad, good=good),
+        deltas(world, environment, bad, None),
+        looked(incident, world, book.verify.recovery, bad, WITHIN),
+    )
+    findings = (*findings, *asked, *managed(states))
     blockers = [one for one in (*findings, *(f for p in plans for f in p.findings)) if one.level == "blocker"]
     if blockers:
         return _blocked(incident, blockers[0].message, blockers[0].mend, candidates=choice.candidates, bad=choice.bad)
-    made = _plan(incident, world, book, choice, plans, findings)
+    made = _plan(incident, world, book, choice, plans, findings, steps)
     seen = tuple(
         VersionServed(target=name, split=state.split)
         for name, state in states.items()
         if name not in ledger.splits or not ledger.splits[name].same(state.split)
     )
     served = (to(ledger, *seen),) if seen else ()
-    return Step((write(incident, PlanMade(plan=made, candidates=choice.candidates)), *served))
+    now = (*before, *([SliSampled(samples=looks, before=True)] if looks else []))
+    return Step((write(incident, PlanMade(plan=made, candidates=choice.candidates), *now), *served))
 
 
 def _no_good(incident: Incident, book: Runbook, choice: Choice) -> Step:
@@ -168,11 +177,12 @@ def _plan(
     choice: Choice,
     plans: list[TargetPlan],
     findings: tuple[Finding, ...],
+    steps: tuple[PlanStep, ...],
 ) -> Plan:
     return Plan(
         ordinal=incident.plans + 1, incident=incident.id, model=incident.model, environment=incident.environment,
         from_version=str(choice.bad), to_version=str(choice.good), observed_serving=choice.observed,
-        good_since=choice.since, good_until=choice.until, steps=_steps(incident, world, book, choice), targets=tuple(plans),
+        good_since=choice.since, good_until=choice.until, steps=steps, targets=tuple(plans),
         resources=tuple(sorted({_resource(incident, world, p) for p in plans})),
         parallel=book.rollback.parallel,
         on_failure=incident.edit.on_failure if incident.edit else book.rollback.on_failure,
@@ -222,15 +232,9 @@ def _other(
     plain = PlanStep(name=step.name, target=step.name, kind=kind, after=after)
     if not is_action(incident, world, step.name):
         return plain
-    adapter, act = action(incident, world, step.name), _act(incident, plain, choice)
+    adapter = action(incident, world, step.name)
+    act = act_for(incident, step.name, bad=str(choice.bad), good=str(choice.good))
     return plain.but(call=adapter.call(act), irreversible=not adapter.reversible)
-
-
-def _act(incident: Incident, step: PlanStep, choice: Choice) -> Act:
-    return Act(
-        key=f"{incident.id}/{incident.plans + 1}/{step.name}", model=incident.model, environment=incident.environment,
-        bad=str(choice.bad), good=str(choice.good), incident=incident.id, reason=f"incident {incident.short}",
-    )  # fmt: skip
 
 
 def _resource(incident: Incident, world: World, plan: TargetPlan) -> str:

@@ -11,6 +11,7 @@ from bot.domain.incident import Incident, StepState, Vote
 from bot.domain.ledger import Ledger
 from bot.domain.orders import LENT, LOGINS, SWITCH
 from bot.domain.plan import Plan, PlanStep
+from bot.domain.sli import SliSample
 from bot.domain.traffic import ApplyResult, Outcome, TargetPlan, TargetState, TrafficSplit
 from bot.errors import AdapterError
 from bot.flow.authorizers import objection, opinions
@@ -18,6 +19,7 @@ from bot.flow.effects import AGAIN, ATTEMPTS, asked, done, effect, failed_with, 
 from bot.flow.facts import judge
 from bot.flow.locks import by_itself, forbidden, locked
 from bot.flow.people import standings
+from bot.flow.samples import looked
 from bot.flow.steps import is_action, looked_up, tells_people
 from bot.flow.targets import CALL, ask, changed, differs, joined, read, rewritten, states
 from bot.flow.world import POLICY, Later, Step, World, to, write
@@ -26,6 +28,7 @@ from bot.flow.world import Outcome as Next
 WINDOW = timedelta(seconds=60)  # after a quorum, an automatic decision or a lock's release
 DEADLINE = CALL + timedelta(seconds=5)  # from the intent; an effect is sent only while a whole call still fits
 PATIENCE = 2 * CALL  # how long a target that does not answer is asked again before a person is
+BEFORE_WITHIN = timedelta(seconds=2)  # for a last look at the SLIs before anything is moved
 PAUSE = timedelta(minutes=15)  # how long a pause may last before a person is called
 PARKED = timedelta(seconds=1)
 
@@ -171,7 +174,7 @@ async def _take(
     incident: Incident, world: World, plan: Plan, locks: list[Ledger], checks: tuple[e.Check, ...], given: dict[str, int]
 ) -> Next:  # fmt: skip
     try:
-        seen = await states(incident, world)
+        seen, looks = await asyncio.gather(states(incident, world), _last_look(incident, world, plan))
     except AdapterError as error:
         world.log.warning("claim.unreadable", incident=incident.id, error=str(error))
         return Later(world.clock.now() + AGAIN)
@@ -183,7 +186,16 @@ async def _take(
     )  # fmt: skip
     lock = e.LockTaken(incident=incident.stream, plan=plan.id)
     held = [to(one, _counted(incident, plan, lock) if one.stream == incident.model_stream else lock) for one in locks]
-    return Step((write(incident, claimed), *held), given=given, until=_window_ends(incident, locks))
+    before = [e.SliSampled(samples=looks, before=True)] if looks else []
+    return Step((write(incident, *before, claimed), *held), given=given, until=_window_ends(incident, locks))
+
+
+async def _last_look(incident: Incident, world: World, plan: Plan) -> tuple[SliSample, ...]:
+    """Look at the SLIs once more before anything moves, where the look at the plan gave no value: some need two looks."""
+    known = incident.before.samples if incident.before else ()
+    if all(one.measurement.value is not None for one in known):
+        return ()
+    return await looked(incident, world, plan.verify.recovery, plan.from_version, BEFORE_WITHIN)
 
 
 def _counted(incident: Incident, plan: Plan, lock: e.LockTaken) -> e.LockTaken:

@@ -22,12 +22,17 @@ EVERY = "*"  # a check of this name asks every SLI that can be asked about the g
 
 def act_of(incident: Incident, step: PlanStep) -> Act:
     """Give what an action is told; its key is the same at every attempt of this step of this plan."""
-    plan = incident.plan
-    if plan is None:
+    if incident.plan is None:
         raise ValueError("a step belongs to a plan")
+    return act_for(incident, step.name, bad=incident.plan.from_version, good=incident.plan.to_version)
+
+
+def act_for(incident: Incident, step: str, *, bad: str, good: str) -> Act:
+    """Give what an action is told for a step of the plan there is, or of the one that is being made."""
+    ordinal = incident.plan.ordinal if incident.plan else incident.plans + 1
     return Act(
-        key=f"{incident.id}/{plan.ordinal}/{step.name}", model=incident.model, environment=incident.environment,
-        bad=plan.from_version, good=plan.to_version, incident=incident.id, reason=f"incident {incident.short}",
+        key=f"{incident.id}/{ordinal}/{step}", model=incident.model, environment=incident.environment, bad=bad, good=good,
+        incident=incident.id, reason=f"incident {incident.short}",
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from bot.domain import entries as e
 from bot.domain import words
 from bot.domain.incident import Incident
+from bot.report.standing import after
 
 Names = Callable[[str], str]
 
@@ -51,6 +52,7 @@ def shown(incident: Incident) -> dict[str, Any]:
         ],
         "verdicts": incident.verdicts,
         "next": next_sentence(incident),
+        **after(incident),
     }
 
 

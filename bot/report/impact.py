@@ -47,9 +47,20 @@ def impact(incident: Incident, entries: Sequence[e.Recorded]) -> list[Effect]:
         Effect(f"Failures{on}", _failures(incident, rows), "SLI samples taken while it served"),
         Effect("Service after the move", afterwards(incident), "the last round of SLI samples"),
         Effect("Users affected", words.unknown("requests carry no user"), "not measured"),
-        Effect("Business effect", words.unknown("the timeline holds no business sample"), "not measured"),
-        Effect("Cost", words.unknown("the timeline holds no cost sample"), "not measured"),
+        *_deltas(incident),
     ]  # fmt: skip
+
+
+def _deltas(incident: Incident) -> list[Effect]:
+    """Give each figure of the business and the cost, before and after; what nobody measured is unknown."""
+    last = {one.name: one for when in ("before", "after") for one in incident.deltas if one.when == when}
+    how = "measured when it was planned and when it was over"
+    found = [Effect(called(name).capitalize(), one.text, how) for name, one in last.items()]
+    if not last.keys() - {"cost"}:
+        found.append(Effect("Business effect", words.unknown("the timeline holds no business sample"), "not measured"))
+    if "cost" not in last:
+        found.append(Effect("Cost", words.unknown("the timeline holds no cost sample"), "not measured"))
+    return found
 
 
 def first_alert(incident: Incident, rows: Sequence[e.Recorded]) -> Alert | None:
@@ -142,7 +153,7 @@ def _failures(incident: Incident, rows: Sequence[e.Recorded]) -> str:
     for one in rows:
         if incident.moved_at is not None and one.at >= incident.moved_at:
             break
-        for sample in one.entry.samples if isinstance(one.entry, e.SliSampled) else ():
+        for sample in one.entry.samples if isinstance(one.entry, e.SliSampled) and not one.entry.before else ():
             seen = sample.measurement
             if sample.sli.endswith(_RATIOS) and sample.good == "below" and seen.value is not None and seen.requests:
                 total, failed = total + seen.requests, failed + seen.value * seen.requests

@@ -180,7 +180,7 @@ def spent(parts: Sequence[Stretch], whose: Iterable[str], until: datetime | None
 
 
 def measures(incident: Incident, entries: Sequence[e.Recorded]) -> list[Measure]:
-    """Give M1, M3, M4, M5 and M8 of the last episode, as far as the timeline holds them."""
+    """Give M1, M3, M4, M5, M7 and M8 of the last episode, as far as the timeline holds them."""
     rows, parts = episode(entries), stretches(entries)
     start, well = Moment(rows[0].at), recovered(rows)
     end = "recovery" if well.at else ("closing" if incident.closed_at else "the last entry")
@@ -195,8 +195,18 @@ def measures(incident: Incident, entries: Sequence[e.Recorded]) -> list[Measure]
         Measure("Alert to recovered", between(start, well), "from the arrival to the third verdict, if it stayed yes"),
         Measure("Traffic rolled back", _share(incident), "share of the requests counted after the move that the bad version did not get"),
         Measure("Service afterwards", afterwards(incident), "the last round of SLI samples after the move, against its objective"),
+        Measure("Grade", _grade(incident), "failures before anything moved and in the last look, with an interval where requests were counted"),
         Measure("Entries that follow", _followed(entries), "entries whose link is the digest of the entry before them"),
     ]  # fmt: skip
+
+
+def _grade(incident: Incident) -> str:
+    """Say whether the rollback helped."""
+    if incident.grade is not None:
+        return incident.grade.grade
+    if incident.claim is None:
+        return words.unknown("no rollback began")
+    return words.unknown("it was not graded" if incident.closed else "the rollback is not over")
 
 
 def afterwards(incident: Incident) -> str:

@@ -19,6 +19,7 @@ from bot.ports import Document
 from bot.report.facts import kind
 from bot.report.impact import first_alert, impact
 from bot.report.measures import Stretch, episode, episodes, measures, stretches
+from bot.report.standing import standing
 from bot.report.story import ON_FAILURE, PROMPTS, actions, outcome, state, summary, told
 from bot.report.templates import Templates
 from bot.report.trace import Act, Attempt, attempts
@@ -93,7 +94,10 @@ def facts(incident: Incident, entries: Sequence[e.Recorded], name: Name, said: M
         "opened_at": words.stamp(incident.opened_at), "last_at": words.stamp(entries[-1].at),
         "closed_at": words.stamp(incident.closed_at) if incident.closed_at else "",
         "severity": incident.severity.value, "runbook": plan.runbook if plan else "",
-        "summary": [put(text) for text in summary(incident, alert, {row.name: row.value for row in rows})],
+        "summary": [
+            put(text)
+            for text in (*summary(incident, alert, {row.name: row.value for row in rows}), *standing(incident))
+        ],
         "impact": [asdict(one) for one in impact(incident, entries)],
         "spent": _spent(stretches(entries)), "episodes": [_episode(one, put) for one in _episodes(entries)],
         "verdicts": [{**row, "evidence": put(row["evidence"])} for row in verdicts(incident)],

@@ -234,7 +234,7 @@ def _judged(incident: Incident) -> str:
     """Give the verdict's reason, else how far the samples are."""
     if incident.judged is not None or incident.plan is None:
         return incident.judged.reason if incident.judged else ""
-    rounds = [{one.verdict for one in taken.samples} == {"good"} for _, taken in incident.samples]
+    rounds = [{one.verdict for one in taken.samples} == {"good"} for _, taken in incident.samples if not taken.settling]
     streak = next((n for n, good in enumerate(reversed(rounds)) if not good), len(rounds))
     return f"{streak} of {incident.plan.verify.recovery.samples} good samples in a row." if rounds else ""
 

@@ -7,6 +7,7 @@ from bot.domain.entries import PolicyDecided
 from bot.domain.incident import Incident, Phase
 from bot.flow.approve import REMIND_AT
 from bot.report.facts import next_sentence
+from bot.report.standing import mitigated
 from bot.slack.facts import Facts
 
 
@@ -30,19 +31,9 @@ def upcoming(incident: Incident, facts: Facts) -> str:
         case Phase.CLOSED:
             at = f" {words.moment(incident.closed_at)}" if incident.closed_at else ""
             who = f" by {words.person(incident.closed.person)}" if incident.closed and incident.closed.person else ""
-            return f"Closed{at}{who}.{_mitigated(incident)}"
+            return f"Closed{at}{who}. {mitigated(incident)}".rstrip()
     text = next_sentence(incident)
     return f"Next: {text[:1].lower()}{text[1:]}"
-
-
-def _mitigated(incident: Incident) -> str:
-    """Say that going back mends nothing, until somebody records what does."""
-    if incident.closed is None or incident.closed.outcome not in ("recovered", "marked_recovered"):
-        return ""
-    if incident.fix is None:
-        return " Mitigated: the fix is not recorded yet."
-    where = f" in {words.plain(incident.fix.version, 60)}" if incident.fix.version else ""
-    return f" {words.person(incident.fix.person)} recorded the fix{where}."
 
 
 def _waiting(incident: Incident, facts: Facts) -> str:

@@ -65,6 +65,42 @@ class Verdicts(Value):
     recovered: Verdict
 
 
+class Fix(Value):
+    """What mends it."""
+
+    person: str
+    version: str | None
+
+
+class Grade(Value):
+    """Whether a rollback helped; the interval is that of the change of the failure ratio."""
+
+    grade: Literal["helped", "neutral", "harmful", "unknown"]
+    low: float | None
+    high: float | None
+    reason: str
+    person: str | None
+
+
+class Leftover(Value):
+    """What a rollback left behind and nobody cleared."""
+
+    name: str
+    what: str
+    by_hand: str
+    owner: str
+
+
+class Delta(Value):
+    """A figure before or after a rollback."""
+
+    name: str
+    when: Literal["before", "after"]
+    value: float | None
+    reason: str
+    text: str
+
+
 class ShownIncident(ListedIncident):
     """One incident, whole."""
 
@@ -72,6 +108,11 @@ class ShownIncident(ListedIncident):
     approvals: list[Approval]
     verdicts: Verdicts
     next: str
+    mitigated: bool
+    fix: Fix | None
+    grade: Grade | None
+    leftovers: list[Leftover]
+    deltas: list[Delta]
 
 
 class ShownRequest(Value):

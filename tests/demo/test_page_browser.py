@@ -115,8 +115,8 @@ async def test_focus_and_the_button_under_it_stay_while_the_channel_grows(tmp_pa
         grown = {"type": "section", "text": {"type": "mrkdwn", "text": "one\ntwo\nthree"}}
         made.slack.render(card, [blocks[0], grown, *blocks[1:]])
         await page.wait_for_selector("text=three")
+        await page.wait_for_function("document.activeElement.dataset.action === 'approve'", timeout=SOON)
         after = await page.locator("[data-action=approve]").bounding_box()
-        assert await page.evaluate("document.activeElement.dataset.action") == "approve"
         assert abs(after["y"] - before["y"]) <= 1
 
 

@@ -136,7 +136,7 @@ async def test_nobody_reviews_on_a_loan_of_who_broke_the_glass() -> None:
 async def test_a_rollback_that_was_cancelled_is_not_offered_for_cancelling_again() -> None:
     cancelled = e.RollbackCancelled(person="U0ANA", text_ref="t")
     for told, sentence in (
-        (ROLLING, "You may cancel; what is applied stays."),
+        (ROLLING, "You may pause or cancel; what is applied stays."),
         ((*ROLLING, cancelled), people.NOTHING),
     ):
         assert await people.may("U0ANA", incident(told), Corridor().world, str) == sentence

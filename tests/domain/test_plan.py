@@ -78,6 +78,8 @@ TARGETS: dict[str, Any] = {
     "noop": True,
     "concurrency": "none",
     "undo": split(v42=100),
+    "leaves": "an override",
+    "leaves_by_hand": "curl",
 }
 BEFORE: dict[str, Any] = {
     "target": "us",

@@ -166,7 +166,8 @@ class Doer:
         self.answers: list[Outcome | Exception] = []
         self.known: Outcome | None = Outcome.APPLIED  # what `done` says
         self.did: list[str] = []  # keys, an undo with a minus before it
-        self.hangs = False
+        self.hangs, self.provides_capacity = False, False
+        self.found: tuple[Finding, ...] | Exception = (Finding(level="ok", message="It answers."),)
 
     async def __aenter__(self) -> Self:
         return self
@@ -176,7 +177,9 @@ class Doer:
 
     async def preflight(self, act: Act) -> tuple[Finding, ...]:
         del act
-        return (Finding(level="ok", message="It answers."),)
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
 
     def call(self, act: Act) -> Call:
         return Call(text=f"do {act.good}", by_hand=f"do {act.good}")

@@ -33,7 +33,7 @@ async def test_the_watch_ends_with_a_last_look_and_everything_is_let_go() -> Non
     assert incident.samples[-1][0] == judged + timedelta(seconds=5) == incident.closed_at
     ledger = await here.world.ledger(STREAM)
     assert (await here.held(), ledger.open_incident, set(ledger.quarantined)) == (set(), None, {"42"})
-    assert here.types(stream)[-2:] == ["incident.closed", "postmortem.drafted"]
+    assert here.types(stream)[-3:] == ["incident.closed", "postmortem.drafted", "rollback.graded"]
 
 
 async def test_an_alert_that_still_fires_after_the_watch_is_a_persons_turn() -> None:

@@ -39,7 +39,7 @@ async def test_a_hold_is_looked_at_each_minute_and_written_down_only_when_it_cha
         assert again is not None
         assert (again - here.clock.now()).total_seconds() == 60
         here.clock.advance(60)
-    assert here.types(stream) == ["incident.opened", "plan.made", "policy.decided"]
+    assert here.types(stream) == ["incident.opened", "plan.made", "sli.sampled", "policy.decided"]
 
 
 async def test_nobody_votes_while_it_holds() -> None:

@@ -95,7 +95,9 @@ async def test_a_ramp_stops_where_the_good_version_is_not_well() -> None:
     here.meter.values["version=41"] = 0.3
     incident = await rolled(here)
     assert incident.phase is Phase.STUCK
-    assert incident.stuck_reason.startswith("Step route@5 check failed: own[41] 0.3 of 500 requests, objective ≤ 0.02.")
+    assert incident.stuck_reason.startswith(
+        "Step route@5 check failed: own of 41 0.3 of 500 requests, objective ≤ 0.02."
+    )
     assert str(here.targets["route"].split) == "42 95\u00a0%, 41 5\u00a0%"
     assert incident.verdicts["traffic_moved"] == "not_yet"
 

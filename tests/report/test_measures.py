@@ -32,6 +32,7 @@ def test_a_recovered_incident_has_every_number() -> None:
         "Alert to recovered": "2 min 30 s",
         "Traffic rolled back": "100 % of 1,696 requests",
         "Service afterwards": "error ratio 0.003 of 2120 requests.",
+        "Grade": "unknown (it was not graded)",
         "Entries that follow": "18 of 18",
     }
 
@@ -128,3 +129,12 @@ def test_a_share_names_its_sample_and_nothing_counted_is_unknown() -> None:
         for moved in (nothing, some)
     ]
     assert found == ["unknown (no request was counted)", f"99.99{words.NBSP}% of 10,000 requests"]
+
+
+def test_a_rollback_is_graded_once_it_is_over() -> None:
+    graded = e.RollbackGraded(incident="incident/1", grade="helped", low=-0.2, high=-0.1, reason="It did.")
+    for tale, entries, grade in (
+        ("recovered", (graded,), "helped"), ("opened", (), "unknown (no rollback began)"),
+        ("not recovered", (), "unknown (the rollback is not over)"),
+    ):  # fmt: skip
+        assert values(told((*TALES[tale], *entries)))["Grade"] == grade

@@ -196,7 +196,7 @@ def test_ids_carry_the_incident_and_the_version_that_was_shown(story: str) -> No
         ("stuck-step", ["take", "retry", "more"]),
         ("stuck-taken", ["retry", "skip", "more"]),
         ("stuck-not-recovered", ["take", "mark_recovered", "more"]),
-        ("glass", ["review"]), ("glass-rolling", ["pause", "cancel", "review"]), ("glass-closed", ["fix", "review"]), ("glass-reviewed", ["fix"]),
+        ("glass", ["review"]), ("glass-rolling", ["pause", "cancel", "review"]), ("glass-closed", ["review", "fix"]), ("glass-reviewed", ["fix"]),
         ("closed-recovered", ["fix"]), ("closed-gave-up", []), ("paused", ["resume", "cancel"]),
     ],
 )  # fmt: skip

@@ -244,7 +244,7 @@ async def ana_reviews(page: Any) -> None:
     await page.wait_for_selector("#msgs >> text=Ana Ruiz reviewed it.", timeout=SOON)
     await page.wait_for_selector("[data-action=review]", state="detached", timeout=SOON)
     await page.wait_for_function("document.title === 'Recovered · fraud-scorer'", timeout=SOON)
-    await says(page, "Nothing is asked of you now.")
+    await says(page, "It is over. You may record the fix or overrule the grade.")
     await healthy(page)
 
 

@@ -515,3 +515,45 @@ def test_everything_in_the_file_but_weights_and_version_stays(tmp_path: Path) ->
     before["resources"][0]["weighted_clusters"].pop("clusters")
     assert before.pop("version_info") != after.pop("version_info")
     assert before == after
+
+
+# ── what is left behind ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_an_override_is_left_behind_until_the_written_weights_say_the_same(start: Start) -> None:
+    process = await start({"fraud-v41": 10, "fraud-v42": 90})
+    async with adapter(process) as envoy:
+        plan = await planned(envoy)
+        assert await envoy.left(plan) == ""
+        await envoy.apply(plan)
+        assert plan.leaves.startswith(f"a runtime override of {PREFIX}.* in Envoy.")
+        assert f"{PREFIX}.fraud-v42=" in plan.leaves_by_hand
+        assert await envoy.left(plan) == plan.leaves
+    mended = await start({"fraud-v41": 100, "fraud-v42": 0})
+    async with adapter(mended) as envoy:
+        await mended.set_weights({"fraud-v41": 100, "fraud-v42": 0})
+        assert await envoy.left(plan) == ""
+
+
+async def test_one_envoy_of_two_that_still_needs_its_override_is_enough(start: Start) -> None:
+    mended, stale = await start({"fraud-v41": 100, "fraud-v42": 0}), await start({"fraud-v41": 10, "fraud-v42": 90})
+    async with adapter(mended, stale) as envoy:
+        plan = await planned(envoy)
+        await stale.set_weights({"fraud-v41": 100, "fraud-v42": 0})
+        assert await envoy.left(plan) == plan.leaves
+
+
+async def test_an_envoy_that_does_not_answer_cannot_say_what_is_left(start: Start) -> None:
+    process = await start({"fraud-v41": 10, "fraud-v42": 90})
+    async with adapter(process) as envoy:
+        plan = await planned(envoy)
+        await process.stop()
+        with pytest.raises(AdapterError):
+            await envoy.left(plan)
+
+
+async def test_a_route_file_is_the_configuration_and_leaves_nothing(start: Start) -> None:
+    process = await start({"fraud-v41": 10, "fraud-v42": 90}, rds=True)
+    async with from_file(process) as envoy:
+        plan = await planned(envoy)
+        assert (plan.leaves, plan.leaves_by_hand, await envoy.left(plan)) == ("", "", "")
