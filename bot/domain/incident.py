@@ -470,7 +470,12 @@ def _released(i: Incident, _: e.RollbackReleased, __: datetime) -> Incident:
 
 
 def _cancelled(i: Incident, entry: e.RollbackCancelled, _: datetime) -> Incident:
-    return replace(i, cancelled=True, stuck_reason=entry.sentence())
+    return replace(_unpaused(i), cancelled=True, stuck_reason=entry.sentence())
+
+
+def _unpaused(i: Incident) -> Incident:
+    """End a pause: whoever says what comes next has thought of it."""
+    return replace(i, paused_by=None, paused_at=None)
 
 
 def _paused(i: Incident, entry: e.RollbackPaused, at: datetime) -> Incident:
@@ -478,11 +483,13 @@ def _paused(i: Incident, entry: e.RollbackPaused, at: datetime) -> Incident:
 
 
 def _resumed(i: Incident, _: e.RollbackResumed, __: datetime) -> Incident:
-    return replace(i, phase=Phase.ROLLING, paused_by=None, paused_at=None, stuck_reason="", by_hand=())
+    return replace(_unpaused(i), phase=Phase.ROLLING, stuck_reason="", by_hand=())
 
 
 def _undoing(i: Incident, _: e.CompensationAsked, __: datetime) -> Incident:
-    return replace(i, phase=Phase.ROLLING, undoing=True, cancelled=False, stuck_reason="", by_hand=(), moved=None)
+    return replace(
+        _unpaused(i), phase=Phase.ROLLING, undoing=True, cancelled=False, stuck_reason="", by_hand=(), moved=None
+    )
 
 
 def _step(i: Incident, step: StepState) -> Mapping[str, StepState]:
@@ -539,7 +546,7 @@ def _retried(i: Incident, _: e.StepRetried, at: datetime) -> Incident:
         for name, step in i.steps.items()
     }
     return replace(
-        i, phase=Phase.ROLLING, steps=MappingProxyType(steps), cancelled=False, undoing=False, stuck_reason="", by_hand=(),
+        _unpaused(i), phase=Phase.ROLLING, steps=MappingProxyType(steps), cancelled=False, undoing=False, stuck_reason="", by_hand=(),
         moved=None,
     )  # fmt: skip
 
@@ -547,7 +554,7 @@ def _retried(i: Incident, _: e.StepRetried, at: datetime) -> Incident:
 def _skipped(i: Incident, entry: e.StepSkipped, at: datetime) -> Incident:
     before = i.steps.get(entry.step) or StepState(entry.step, "skipped", 0)
     steps = _step(i, replace(before, state="skipped", at=at))
-    return _onwards(replace(i, steps=steps, cancelled=False, stuck_reason="", by_hand=()), at)
+    return _onwards(replace(_unpaused(i), steps=steps, cancelled=False, stuck_reason="", by_hand=()), at)
 
 
 def _by_hand(i: Incident, entry: e.StepByHand, at: datetime) -> Incident:
@@ -555,7 +562,8 @@ def _by_hand(i: Incident, entry: e.StepByHand, at: datetime) -> Incident:
     before = i.steps.get(entry.step) or StepState(entry.step, "applied", 0)
     kind = i.plan.step(entry.step).kind if i.plan else "target"
     step = replace(before, state="applied" if kind == "target" else "moved", at=at, accepted=True)
-    return _onwards(replace(i, steps=_step(i, step), moved=None, cancelled=False, stuck_reason="", by_hand=()), at)
+    i = replace(_unpaused(i), steps=_step(i, step), moved=None, cancelled=False, stuck_reason="", by_hand=())
+    return _onwards(i, at)
 
 
 def _compensated(i: Incident, entry: e.StepCompensated, at: datetime) -> Incident:

@@ -296,6 +296,20 @@ async def test_a_pause_that_is_forgotten_calls_a_person_and_can_still_be_ended()
     assert (await flowing(here, incident.stream)).phase is Phase.CLOSED
 
 
+@pytest.mark.parametrize("act", ["cancel", "retry", "skip", "compensate"])
+async def test_who_says_what_comes_next_ends_the_pause(act: str) -> None:
+    here = Corridor(ALONE, **CHAIN)
+    incident = await rolled(here, until=Phase.APPLIED)
+    assert (await here.press("U0ANA", "pause", incident.stream)).ok
+    if act != "cancel":
+        await flowing(here, incident.stream, 1200)
+    assert (await here.press("U0TOM", act, incident.stream)).ok
+    incident = await flowing(here, incident.stream)
+    assert incident.paused_by is None
+    assert incident.phase is Phase.CLOSED or incident.stuck_reason
+    assert not (await here.press("U0ANA", "resume", incident.stream)).ok
+
+
 async def stuck_at(here: Corridor, target: str) -> Incident:
     here.targets[target].faults.extend([Fault.REFUSE] * 5)
     incident = await rolled(here)
