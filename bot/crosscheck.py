@@ -115,6 +115,15 @@ def _models(site: Site) -> Iterator[Problem]:
         path: Path_ = ("models", name, "environments", environment)
         yield from _last_good(site, path, name, said)
         yield from _slis(site, path, said)
+        yield from _follow_ups(site, path, said)
+
+
+def _follow_ups(site: Site, path: Path_, said: dict[str, Any]) -> Iterator[Problem]:
+    """Hold every follow-up to the actions of its environment."""
+    actions = keys_of(said, "actions")
+    for name, one in keys_of(said, "follow_ups").items():
+        if isinstance(action := dig(one, "action"), str) and action not in actions:
+            yield unknown(site.source, (*path, "follow_ups", name, "action"), "there is no action", action, actions)
 
 
 def _owned(site: Site, path: Path_, owner: dict[str, Any]) -> Iterator[Problem]:

@@ -102,6 +102,7 @@ models:
         actions:
           warm-up: {adapter: http, url: "http://fraud-{version}:8000/", requests: 20}
           retrain: {adapter: github, repo: o/r, token: {env: GH}, workflow: {file: retrain.yml}}
+        follow_ups: {retrain: {action: retrain, cooldown: 7d}}
 heartbeat: {url: "https://alive.example.com/x", every: 1m}
 runbooks: runbooks/
 """
@@ -205,6 +206,13 @@ def test_the_values_of_every_key_arrive(files: Files) -> None:
     )
 
 
+def test_a_follow_up_names_an_action_of_its_environment(files: Files) -> None:
+    files.write(EVERY_KEY.replace("{action: retrain,", "{action: retrian,"), fraud=EVERY_BOOK_KEY)
+    key = "models.fraud-scorer.environments.prod.follow_ups.retrain.action"
+    (found,) = (one for one in files.problems if one.key == key)
+    assert found.message.startswith("there is no action `retrian`")
+
+
 def test_a_runbook_key_that_is_not_acted_on_is_refused(files: Files) -> None:
     (found,) = files.site(fraud=BOOK.replace("  to: last_good", "  to: {tags: {size: small}}")).problems
     assert (found.key, found.message) == ("rollback.to.tags", "not supported yet")
@@ -218,7 +226,7 @@ def test_a_runbook_key_that_is_not_acted_on_is_refused(files: Files) -> None:
         ("[{target: route}]", "[{warm: wram}, {target: route}]", "rollback.steps[0].warm: fraud-scorer in prod has no action `wram`. Known: none."),
         ("[{target: route}]", "[{check: sure}, {target: route}]", "rollback.steps[0].check: fraud-scorer in prod has no SLI or action `sure`. Known: error_ratio."),
         ("[{target: route}]", "[{target: route}, {tell: support}]", "rollback.steps[1].tell: fraud-scorer in prod has no action `support`. Known: none."),
-        ("[{target: route}]", "[{tell: C0PAYMENTS}]", "rollback.steps: no step moves a target. Add `{target: …}`."),
+        ("[{target: route}]", "[{tell: S0PAYMENTS}]", "rollback.steps: no step moves a target. Add `{target: …}`."),
         ("[{target: route}]", "[{target: route, stages: [50, 5]}]", "rollback.steps[0].stages: must rise from 1 or more and end at 100, not [50, 5]."),
     ],
 )  # fmt: skip
@@ -227,7 +235,7 @@ def test_a_step_that_leads_nowhere_is_a_problem(files: Files, before: str, after
 
 
 def test_people_may_be_told_without_an_action(files: Files) -> None:
-    steps = "[{target: route}, {tell: C0PAYMENTS}, {tell: S0FRAUD}, {check: error_ratio}]"
+    steps = "[{target: route}, {tell: S0PAYMENTS}, {tell: S0FRAUD}, {check: error_ratio}]"
     assert files.site(fraud=BOOK.replace("[{target: route}]", steps)).said == []
 
 
@@ -240,10 +248,10 @@ def test_a_ramp_that_nothing_checks_is_a_warning(files: Files) -> None:
 
 
 def test_steps_side_by_side_wait_for_nothing_they_do_not_name(files: Files) -> None:
-    steps = "[{target: route, after: [cache]}, {tell: C0PAYMENTS}, {check: error_ratio, after: [C0PAYMENTS]}]"
+    steps = "[{target: route, after: [cache]}, {tell: S0PAYMENTS}, {check: error_ratio, after: [S0PAYMENTS]}]"
     circle = BOOK.replace("[{target: route}]", steps.replace("cache", "error_ratio"))
     assert files.site(fraud=circle).said == [
-        "rollback.steps: each waits for the one before: route → error_ratio → C0PAYMENTS → route. Break the circle."
+        "rollback.steps: each waits for the one before: route → error_ratio → S0PAYMENTS → route. Break the circle."
     ]
     side = circle.replace("  steps:", "  parallel: true\n  steps:")
     assert files.site(fraud=side).said == []

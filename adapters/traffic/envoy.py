@@ -201,10 +201,10 @@ class Envoy:
             return {}
         prefix = self._config.runtime_key_prefix
         keys = "&".join(f"{quote(f'{prefix}.{cluster}')}=" for cluster in self._config.versions.values())
-        urls = [f"{admin.url}/runtime_modify?{keys}" for admin in self._admins]
+        by_hand = [f"{_curl(admin)} {shlex.quote(f'{admin.url}/runtime_modify?{keys}')}" for admin in self._admins]
         return {
             "leaves": f"a runtime override of {prefix}.* in Envoy. It ends with the process: until the configuration says the same, a restart brings the old weights back, and so does clearing it.",
-            "leaves_by_hand": "; ".join(f"curl -X POST {shlex.quote(url)}" for url in urls),
+            "leaves_by_hand": "; ".join(by_hand),
         }
 
     async def left(self, plan: TargetPlan) -> str:
@@ -216,8 +216,7 @@ class Envoy:
 
     def _call(self, admin: EnvoyAdmin, goal: TrafficSplit) -> Call:
         url = f"{admin.url}/runtime_modify?{urlencode(self._keys(admin, goal, self._last))}"
-        curl = "curl --netrc -X POST" if admin.guarded else "curl -X POST"
-        return Call(text=f"POST {url}", by_hand=f"{curl} {shlex.quote(url)}")
+        return Call(text=f"POST {url}", by_hand=f"{_curl(admin)} {shlex.quote(url)}")
 
     def _keys(self, admin: EnvoyAdmin, goal: TrafficSplit, look: Look) -> dict[str, int]:
         """Give every key of the route with a constant sum, what is raised first: Envoy never sees all weights at 0."""
@@ -357,6 +356,11 @@ class Envoy:
         look, reading = await asyncio.gather(self._look(), self.reading())
         control: Control = "progressing" if self._state(look).progressing else "diverged"
         return judge(plan, "converged" if self._scale.at(plan.to_split, look) else control, baseline, reading)
+
+
+def _curl(admin: EnvoyAdmin) -> str:
+    """Begin the command a person would type; a credential stays in their own file."""
+    return "curl --netrc -X POST" if admin.guarded else "curl -X POST"
 
 
 ADAPTER = Envoy

@@ -827,6 +827,36 @@ class FixRecorded(Entry):
         return f"{words.person(self.person)} recorded the fix{where}."
 
 
+class FollowUpStarted(Entry):
+    """What follows a proven rollback is about to be done; nothing was sent yet."""
+
+    type: ClassVar[str] = "follow_up.started"
+    commutes: ClassVar[bool] = True
+    incident: str
+    name: str
+    attempt: int = 1
+
+    def sentence(self) -> str:
+        """Say what is tried, and for which time."""
+        return f"Follow-up {self.name} begins, attempt {self.attempt}."
+
+
+class FollowUpEnded(Entry):
+    """What became of a follow-up. One that was not done is tried again; all others are final."""
+
+    type: ClassVar[str] = "follow_up.ended"
+    commutes: ClassVar[bool] = True
+    incident: str
+    name: str
+    outcome: Literal["done", "not_done", "failed", "unknown", "skipped"]
+    attempt: int = 1
+    detail: str
+
+    def sentence(self) -> str:
+        """Say how it ended, and why."""
+        return f"Follow-up {self.name} {self.outcome.replace('_', ' ')}: {self.detail}"
+
+
 class DeltaMeasured(Entry):
     """What a figure was before and after the rollback, or why nobody knows."""
 
@@ -1144,6 +1174,7 @@ ENTRIES: dict[str, type[Entry]] = {
         MarkedRecovered, VersionServed, IncidentLinked, IncidentUnlinked, LockTaken, LockReleased, VersionQuarantined,
         PolicyLoaded, CheckpointSigned, RollbackPaused, RollbackResumed, CompensationAsked, StepSkipped, StepByHand,
         VersionReleased, RollbackGraded, ReadinessJudged, LeftoverOpened, LeftoverCleared, FixRecorded, DeltaMeasured,
+        FollowUpStarted, FollowUpEnded,
     )
 }  # fmt: skip
 

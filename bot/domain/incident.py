@@ -127,6 +127,9 @@ class Incident:
     grade: e.RollbackGraded | None = None
     before: e.SliSampled | None = None  # the last round before anything was moved
     deltas: tuple[e.DeltaMeasured, ...] = ()
+    follow_ups: Mapping[str, tuple[datetime, e.FollowUpStarted | e.FollowUpEnded]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )  # by name: the last word about each
 
     @property
     def id(self) -> str:
@@ -331,6 +334,7 @@ def _fresh(i: Incident) -> Incident:
         parked_on=None, claim=None, claimed_at=None, cancelled=False, steps=MappingProxyType({}), moved=None, moved_at=None,
         looks=(), samples=(), judged=None, judged_at=None, marked_by=None, stuck_reason="", by_hand=(), paused_by=None,
         paused_at=None, undoing=False, tokens=MappingProxyType({}), before=None,
+        grade=None, follow_ups=MappingProxyType({}),
     )  # fmt: skip
 
 
@@ -629,6 +633,10 @@ def _delta(i: Incident, entry: e.DeltaMeasured, _: datetime) -> Incident:
     return replace(i, deltas=(*others, entry))
 
 
+def _followed(i: Incident, entry: e.FollowUpStarted | e.FollowUpEnded, at: datetime) -> Incident:
+    return replace(i, follow_ups=MappingProxyType({**i.follow_ups, entry.name: (at, entry)}))
+
+
 def _closed(i: Incident, entry: e.IncidentClosed, at: datetime) -> Incident:
     return replace(i, phase=Phase.CLOSED, closed=entry, closed_at=at)
 
@@ -646,7 +654,7 @@ _HANDLERS: dict[type[e.Entry], Callable[..., Incident]] = {
     e.IncidentSnoozed: _snoozed, e.IncidentHandedOver: _handed_over,
     e.RollbackPaused: _paused, e.RollbackResumed: _resumed, e.CompensationAsked: _undoing, e.StepSkipped: _skipped,
     e.StepByHand: _by_hand, e.LeftoverOpened: _left, e.LeftoverCleared: _cleared_away, e.FixRecorded: _fixed,
-    e.RollbackGraded: _graded, e.DeltaMeasured: _delta,
+    e.RollbackGraded: _graded, e.DeltaMeasured: _delta, e.FollowUpStarted: _followed, e.FollowUpEnded: _followed,
     e.IncidentTaken: _taken, e.IncidentEscalated: _escalated, e.MarkedRecovered: _marked, e.IncidentClosed: _closed,
 }  # fmt: skip
 

@@ -61,6 +61,9 @@ class Ledger:
     trusted_at: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
     leftovers: Mapping[tuple[str, str], e.LeftoverOpened] = field(default_factory=lambda: MappingProxyType({}))
     grades: Mapping[str, e.RollbackGraded] = field(default_factory=lambda: MappingProxyType({}))  # by incident
+    followed: Mapping[str, datetime] = field(
+        default_factory=lambda: MappingProxyType({})
+    )  # when each follow-up was last done
     readiness: e.ReadinessJudged | None = None
     ready_at: datetime | None = None
     at: datetime | None = None
@@ -137,6 +140,11 @@ def _graded(ledger: Ledger, entry: e.RollbackGraded, _: datetime) -> Ledger:
     return replace(ledger, grades=MappingProxyType({**ledger.grades, entry.incident: entry}))
 
 
+def _followed(ledger: Ledger, entry: e.FollowUpEnded, at: datetime) -> Ledger:
+    done = {entry.name: at} if entry.outcome in ("done", "unknown") else {}
+    return replace(ledger, followed=MappingProxyType({**ledger.followed, **done}))
+
+
 def _could(ledger: Ledger, entry: e.ReadinessJudged, at: datetime) -> Ledger:
     return replace(ledger, readiness=entry, ready_at=at)
 
@@ -183,7 +191,7 @@ _HANDLERS: dict[type[e.Entry], Callable[..., Ledger]] = {
     e.VersionServed: _served, e.IncidentLinked: _linked, e.IncidentUnlinked: _unlinked, e.LockTaken: _taken,
     e.RollbackJudged: _ended, e.TrustMoved: _trusted, e.LockReleased: _released, e.VersionQuarantined: _quarantined,
     e.VersionReleased: _freed, e.LeftoverOpened: _left, e.LeftoverCleared: _cleared, e.RollbackGraded: _graded,
-    e.ReadinessJudged: _could,
+    e.ReadinessJudged: _could, e.FollowUpEnded: _followed,
 }  # fmt: skip
 
 

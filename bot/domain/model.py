@@ -60,6 +60,13 @@ class Action(Value):
         return dict(self.model_extra or {})
 
 
+class FollowUp(Value):
+    """What is done once a rollback is proven: an action of the environment, not again for this model within `cooldown`."""
+
+    action: str
+    cooldown: Duration = timedelta(0)
+
+
 class Capacity(Value):
     """Whether the good version could carry the full load: how much of it is ready, and how much is needed.
 
@@ -98,7 +105,8 @@ class Environment(Value):
 
     `figures` says where the facts of that name are read when a decision needs them, for example `burn_rate_short`.
     `cohorts` are judged each by itself, by the SLIs whose settings name `{cohort}`. `business` and `cost` are measured
-    before and after a rollback; settings of a cost may name `{version}`.
+    before and after a rollback; settings of a cost may name `{version}`. `follow_ups` are done once a rollback is proven and
+    closed, such as telling the registry which version is active, or asking for a retraining.
     """
 
     targets: dict[str, Target] = Field(min_length=1)
@@ -110,6 +118,7 @@ class Environment(Value):
     cost: Figure | None = None
     cohorts: tuple[Cohort, ...] = ()
     actions: dict[str, Action] = Field(default_factory=dict)
+    follow_ups: dict[str, FollowUp] = Field(default_factory=dict)
     capacity: Capacity | None = None
 
 

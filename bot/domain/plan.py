@@ -21,7 +21,7 @@ class Candidate(Value):
     reason: str
 
 
-PEOPLE = re.compile(r"[CGSUW][A-Z0-9]{2,}")  # whom a step may tell: a Slack channel, user group or member
+PEOPLE = re.compile(r"[SUW][A-Z0-9]{2,30}")  # whom a step may tell: a Slack user group or member
 Kind = Literal["target", "warm", "check", "tell"]
 
 

@@ -98,7 +98,7 @@ class CheckStep(Value):
 
 
 class TellStep(Value):
-    """Tell somebody: an action of the environment, a Slack channel, a user group or a member."""
+    """Tell somebody: another system by an action of the environment, or a Slack user group or member in the thread."""
 
     tell: str
     after: tuple[str, ...] = ()

@@ -1,7 +1,8 @@
-"""CLOSED, and what is still to be done: grade what nobody graded, and look again at what was left behind."""
+"""CLOSED, and what is still to be done: grade what nobody graded, follow up, and look again at what was left behind."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
@@ -12,10 +13,11 @@ from bot.domain.incident import Incident, Phase
 from bot.domain.plan import Plan
 from bot.domain.traffic import TargetPlan
 from bot.errors import AdapterError
-from bot.flow.preflight import deltas
-from bot.flow.targets import ask
+from bot.flow.follow_ups import due, follow_up
+from bot.flow.preflight import WITHIN, deltas
+from bot.flow.targets import adapter, within
 from bot.flow.world import Step, World
-from bot.ports import TrafficAdapter, Write
+from bot.ports import Write
 
 LOOK_AGAIN = timedelta(hours=1)
 _UNTOUCHED = ("", "skipped", "failed")  # states of a step that wrote nothing to its target
@@ -36,15 +38,19 @@ async def aftermath(stream: str, world: World) -> datetime | None:
     that was given up is graded and measured here; one that recovered was when it closed.
     """
     incident = await world.incident(stream)
-    if incident.phase is not Phase.CLOSED or incident.claim is None or incident.plan is None:
+    plan = incident.plan
+    if incident.phase is not Phase.CLOSED or incident.claim is None or plan is None:
         return None
     if incident.grade is None:
-        await _write(incident, world, await figures(incident, world), ended(incident, incident.plan, world))
+        await _write(incident, world, await figures(incident, world), await ended(incident, plan, world))
         incident = await world.incident(stream)
-    gone = [one for name in incident.leftovers if (one := await _gone(incident, world, name)) is not None]
+    again = [at for name in due(incident, world) if (at := await follow_up(incident, world, name)) is not None]
+    gone = [one for name in incident.leftovers if (one := await _gone(incident, plan, world, name)) is not None]
     if gone:
         await _write(incident, world, (), gone)
-    return world.clock.now() + LOOK_AGAIN if len(gone) < len(incident.leftovers) else None
+    if len(gone) < len(incident.leftovers):
+        again.append(world.clock.now() + LOOK_AGAIN)
+    return min(again, default=None)
 
 
 async def _write(incident: Incident, world: World, own: Sequence[e.Entry], both: Sequence[e.Entry]) -> None:
@@ -53,9 +59,9 @@ async def _write(incident: Incident, world: World, own: Sequence[e.Entry], both:
     await world.append(incident, Step(writes))
 
 
-def ended(incident: Incident, plan: Plan, world: World) -> list[e.Entry]:
+async def ended(incident: Incident, plan: Plan, world: World) -> list[e.Entry]:
     """Give what a rollback that ends is remembered by, on its incident and on its model: the grade, and what it left behind."""
-    return [_graded(incident), *_left(incident, plan, world)]
+    return [_graded(incident), *await _left(incident, plan, world)]
 
 
 async def figures(incident: Incident, world: World) -> tuple[e.DeltaMeasured, ...]:
@@ -78,37 +84,38 @@ def _graded(incident: Incident) -> e.RollbackGraded:
     )
 
 
-def _left(incident: Incident, plan: Plan, world: World) -> list[e.LeftoverOpened]:
-    """Open what each target that was written to is left with as an item with an owner."""
+async def _left(incident: Incident, plan: Plan, world: World) -> list[e.LeftoverOpened]:
+    """Open what each target that was written to is left with as an item with an owner, unless it is known to be gone."""
     model = world.catalogue.models.get(incident.model)
     owner = (model.owner.usergroup or model.owner.member or model.owner.escalation_policy or "") if model else ""
     touched = {
         step.target for step in plan.steps if step.kind == "target" and incident.state_of(step.name) not in _UNTOUCHED
     }
+    leaving = [one for one in plan.targets if one.leaves and one.target in touched]
+    still = await asyncio.gather(*(_is_there(incident, world, one) for one in leaving))
     return [
         e.LeftoverOpened(
             incident=incident.stream, name=one.target, what=one.leaves, by_hand=one.leaves_by_hand, owner=owner
         )
-        for one in plan.targets
-        if one.leaves and one.target in touched
+        for one, there in zip(leaving, still, strict=True)
+        if there
     ]
 
 
-async def _gone(incident: Incident, world: World, name: str) -> e.LeftoverCleared | None:
-    """Ask the target whether what it left behind is still there; None when it is, or when only a person can tell."""
-    known = {one.target for one in incident.plan.targets} if incident.plan else set()
-    if incident.plan is None or name not in known:
-        return None
-    plan = incident.plan.target(name)
-
-    async def look(one: TrafficAdapter) -> str:
-        return await one.left(plan) if isinstance(one, Leaves) else plan.leaves
-
-    try:
-        still = await ask(incident, world, name, look)
-    except AdapterError as error:
-        world.log.warning("leftover.unreadable", incident=incident.id, leftover=name, reason=str(error))
-        return None
-    if still:
+async def _gone(incident: Incident, plan: Plan, world: World, name: str) -> e.LeftoverCleared | None:
+    """Look again at what a target left behind; None while it may be there."""
+    target = next((one for one in plan.targets if one.target == name), None)
+    if target is None or await _is_there(incident, world, target):
         return None
     return e.LeftoverCleared(incident=incident.stream, name=name, reason=f"{name} was looked at.")
+
+
+async def _is_there(incident: Incident, world: World, plan: TargetPlan) -> bool:
+    """Ask a target whether what it left behind is there; what only a person can tell is taken to be."""
+    try:
+        one = adapter(incident, world, plan.target)
+        return not isinstance(one, Leaves) or bool(await within(WITHIN, one.left(plan), world.clock))
+    except (AdapterError, TimeoutError) as error:
+        why = str(error) or "no answer"
+        world.log.warning("leftover.unreadable", incident=incident.id, leftover=plan.target, reason=why)
+        return True

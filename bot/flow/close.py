@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -66,7 +67,7 @@ async def _closed(incident: Incident, plan: Plan, world: World) -> Step:
             "person": incident.marked_by,
         }
     )
-    figured, both = await figures(incident, world), ended(incident, plan, world)
+    figured, both = await asyncio.gather(figures(incident, world), ended(incident, plan, world))
     entries = (closed, e.PostmortemDrafted(template=plan.postmortem), *figured, *both)
     gone = "" if incident.unproven else f"rolled back in incident {incident.short}."
     rest = await releases(incident, world, recovered=True, quarantine=gone)

@@ -51,7 +51,7 @@ def is_action(incident: Incident, world: World, name: str) -> bool:
 
 
 def tells_people(step: PlanStep) -> bool:
-    """Say whether a step tells a channel, a group or a member: then the timeline tells them."""
+    """Say whether a step tells a group or a member: then the thread, which follows the timeline, tells them."""
     return step.kind == "tell" and PEOPLE.fullmatch(step.target) is not None
 
 

@@ -148,18 +148,33 @@ def _requests(incident: Incident, rows: Sequence[e.Recorded]) -> str:
 
 
 def _failures(incident: Incident, rows: Sequence[e.Recorded]) -> str:
-    """Count failures in samples taken while the bad version served; without any, say what the alert's ratio would mean."""
-    total = failed = 0.0
-    for one in rows:
-        if incident.moved_at is not None and one.at >= incident.moved_at:
-            break
-        for sample in one.entry.samples if isinstance(one.entry, e.SliSampled) and not one.entry.before else ():
-            seen = sample.measurement
-            if sample.sli.endswith(_RATIOS) and sample.good == "below" and seen.value is not None and seen.requests:
-                total, failed = total + seen.requests, failed + seen.value * seen.requests
+    """Count failures in samples taken while the bad version served, else in the look before anything moved.
+
+    Without any, say what the alert's ratio would mean.
+    """
+    taken = [
+        one.entry
+        for one in rows
+        if isinstance(one.entry, e.SliSampled)
+        and not one.entry.before
+        and (incident.moved_at is None or one.at < incident.moved_at)
+    ]
+    failed, total = _summed(taken)
+    if not total and incident.before:
+        failed, total = _summed([incident.before])
     if total:
         return f"{words.count(failed)} of {words.count(total)} requests"
     return words.unknown(f"no sample was taken while it served{_would_be(incident, rows)}")
+
+
+def _summed(taken: Sequence[e.SliSampled]) -> tuple[float, float]:
+    """Add up failures and requests of what counts failures as a share of requests."""
+    failed = total = 0.0
+    for sample in (sample for one in taken for sample in one.samples):
+        seen = sample.measurement
+        if sample.sli.endswith(_RATIOS) and sample.good == "below" and seen.value is not None and seen.requests:
+            total, failed = total + seen.requests, failed + seen.value * seen.requests
+    return failed, total
 
 
 def _would_be(incident: Incident, rows: Sequence[e.Recorded]) -> str:

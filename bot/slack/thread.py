@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from bot.domain import entries as e
 from bot.domain import words
 from bot.domain.incident import Incident
+from bot.domain.plan import PEOPLE
 from bot.slack.facts import Facts
 from bot.slack.lead import bare, named
 from bot.slack.text import code, day, escape
@@ -36,6 +37,8 @@ def moments(incident: Incident, entries: Sequence[e.Recorded], facts: Facts) -> 
                 )
             case e.GlassBroken():
                 said[f"{GLASS}{one.version}"] = _broken(incident, one.entry, one, facts)
+            case e.StepApplied() if (told := _told(incident, one.entry)) is not None:
+                said[f"thread.told.{one.version}"] = told
             case e.ReviewDone():
                 said[f"thread.reviewed.{one.version}"] = _reviewed(one.entry, facts)
     return list(said.items())
@@ -53,6 +56,17 @@ def _broken(incident: Incident, entry: e.GlassBroken, at: e.Recorded, facts: Fac
     due = f"Nobody else approved. Somebody else reviews it by {day(entry.review_due)}."
     why = facts.quoted(entry.person, entry.text_ref)
     return " ".join(one for one in (_called(entry.owner), who, why, due) if one)
+
+
+def _told(incident: Incident, entry: e.StepApplied) -> str | None:
+    """Call whom a step of the plan tells, with where the model is going; None for any other step."""
+    plan = incident.plan
+    step = next((one for one in plan.steps if one.name == entry.step), None) if plan else None
+    if plan is None or step is None or step.kind != "tell" or not PEOPLE.fullmatch(step.target):
+        return None
+    change = escape(words.change(plan.from_version, plan.to_version))
+    place = escape(incident.environment)
+    return f"{_called(step.target)} {escape(incident.model)} in {place} goes back, {change}."
 
 
 def _called(owner: str) -> str:

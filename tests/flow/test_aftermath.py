@@ -123,6 +123,15 @@ async def test_what_the_target_says_is_gone_is_cleared_on_both_streams() -> None
     assert here.targets["route"].asked[-1].target == "route"  # type: ignore[attr-defined]  # the fake's own
 
 
+async def test_what_is_gone_already_when_it_closes_is_not_opened() -> None:
+    here = Corridor(ALONE)
+    here.targets["route"].__class__, here.targets["route"].leaves = Leaver, OVERRIDE
+    here.targets["route"].asked, here.targets["route"].still = [], ""  # type: ignore[attr-defined]  # the fake's own
+    incident = await rolled(here)
+    assert incident.phase is Phase.CLOSED
+    assert "leftover.opened" not in here.types(incident.stream)
+
+
 async def test_what_nobody_can_tell_stays_until_a_person_clears_it() -> None:
     for kind, still in ((Leaver, Unavailable("route does not answer.")), (Memory, "")):
         here, stream = await closed(kind)

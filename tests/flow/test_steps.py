@@ -157,7 +157,7 @@ async def test_a_ramp_is_put_back_stage_by_stage() -> None:
 # ── warming, checking, telling ────────────────────────────────────────────────────────────────────────────────────
 
 KINDS: dict[str, Any] = {
-    "steps": [{"warm": "heat"}, {"target": "route"}, {"check": "error_ratio"}, {"tell": "purge"}, {"tell": "C0PAYMENTS"}],
+    "steps": [{"warm": "heat"}, {"target": "route"}, {"check": "error_ratio"}, {"tell": "purge"}, {"tell": "S0PAYMENTS"}],
     "place": {"actions": {"heat": {"adapter": "x", "undo": "x"}, "purge": {"adapter": "x"}}},
 }  # fmt: skip
 
@@ -168,7 +168,7 @@ async def test_every_kind_of_step_runs_in_its_turn_with_an_intent_before_it() ->
     assert incident.phase is Phase.CLOSED
     assert told(here, incident.stream, e.StepStarted, e.StepApplied) == [
         "started heat", "applied heat", "started route", "applied route", "started error_ratio", "applied error_ratio",
-        "started purge", "applied purge", "started C0PAYMENTS", "applied C0PAYMENTS",
+        "started purge", "applied purge", "started S0PAYMENTS", "applied S0PAYMENTS",
     ]  # fmt: skip
     assert here.doers["heat"].did == [f"{incident.id}/1/heat"]
     assert incident.verdicts == {"accepted": "yes", "traffic_moved": "yes", "recovered": "yes"}

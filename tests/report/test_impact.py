@@ -66,6 +66,12 @@ def test_failures_are_counted_in_samples_taken_while_the_bad_version_served() ->
     assert after["Failures on 42"] == "200 of 1,500 requests"
 
 
+def test_the_look_before_anything_moved_counts_failures_where_no_other_was_taken() -> None:
+    before = sample(0.114, 500, "breached").but(before=True)
+    assert effects((*OPEN, before, *TALES["recovered"][3:]))["Failures on 42"] == "57 of 500 requests"
+    assert effects((*OPEN, before, sample(0.1, 1000, "breached")))["Failures on 42"] == "100 of 1,000 requests"
+
+
 def test_a_counter_that_began_anew_tells_nothing() -> None:
     moved = TALES["recovered"][11]
     assert isinstance(moved, e.TrafficVerified)

@@ -557,3 +557,12 @@ async def test_a_route_file_is_the_configuration_and_leaves_nothing(start: Start
     async with from_file(process) as envoy:
         plan = await planned(envoy)
         assert (plan.leaves, plan.leaves_by_hand, await envoy.left(plan)) == ("", "", "")
+
+
+async def test_the_command_that_clears_an_override_holds_no_credential(start: Start) -> None:
+    process = await start({"fraud-v41": 10, "fraud-v42": 90})
+    guarded = process.admin.replace("://", "://me:secret@")
+    async with adapter(process, admin=[guarded]) as envoy:
+        plan = await planned(envoy)
+    assert plan.leaves_by_hand.startswith("curl --netrc -X POST ")
+    assert "secret" not in plan.leaves_by_hand
