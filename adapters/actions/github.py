@@ -11,8 +11,7 @@ import binascii
 import hashlib
 import shlex
 from datetime import datetime
-from types import TracebackType
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 from urllib.parse import quote
 
 import aiohttp
@@ -22,6 +21,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from adapters.actions._slots import put
 from adapters.address import Address, safe
 from adapters.bodies import capped
+from adapters.pool import OwnPool
 from bot.domain import words
 from bot.domain.credential import Credential
 from bot.domain.traffic import ApplyResult, Call, Finding, Outcome
@@ -85,7 +85,7 @@ class GithubConfig(BaseModel):
         return self
 
 
-class GithubAction:
+class GithubAction(OwnPool):
     """Opens one pull request or starts one workflow run a step; looks for its own before it makes another."""
 
     kind: ClassVar[str] = "github"
@@ -95,21 +95,6 @@ class GithubAction:
     def __init__(self, config: GithubConfig, context: Context) -> None:
         """Work on the repository of `config`; nothing is opened yet."""
         self._config, self._context = config, context
-        self._http: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Self:
-        """Open a pool of its own, without cookies."""
-        self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(force_close=True), cookie_jar=aiohttp.DummyCookieJar()
-        )
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        if self._http is not None:
-            await self._http.close()
 
     async def preflight(self, act: Act) -> tuple[Finding, ...]:
         """Say whether the repository can be read with the token, and the file says what it should. Raises AdapterError."""

@@ -7,8 +7,7 @@ import json
 import shlex
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from types import TracebackType
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import quote, urlsplit
 
 import aiohttp
@@ -17,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from adapters.actions._slots import put
 from adapters.address import Address, shown
 from adapters.bodies import capped
+from adapters.pool import OwnPool
 from bot.domain import words
 from bot.domain.credential import Credential
 from bot.domain.duration import Positive
@@ -69,7 +69,7 @@ class HttpConfig(BaseModel):
         return self
 
 
-class HttpAction:
+class HttpAction(OwnPool):
     """Sends what the configuration says, once a step, with an `Idempotency-Key` that is the same at every attempt."""
 
     kind: ClassVar[str] = "http"
@@ -78,21 +78,6 @@ class HttpAction:
     def __init__(self, config: HttpConfig, context: Context) -> None:
         """Send as `config` says; nothing is opened yet."""
         self._config, self._context = config, context
-        self._http: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Self:
-        """Open a pool of its own, without cookies."""
-        self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(force_close=True), cookie_jar=aiohttp.DummyCookieJar()
-        )
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        if self._http is not None:
-            await self._http.close()
 
     @property
     def reversible(self) -> bool:

@@ -6,8 +6,7 @@ import asyncio
 import json
 from dataclasses import asdict
 from datetime import timedelta
-from types import TracebackType
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -15,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from adapters.address import Address, safe, shown
 from adapters.bodies import capped
+from adapters.pool import OwnPool
 from bot.domain import words
 from bot.domain.credential import Credential
 from bot.domain.duration import Positive
@@ -43,7 +43,7 @@ class HttpConfig(BaseModel):
     within: Positive = Field(default=timedelta(seconds=2), le=timedelta(seconds=2))
 
 
-class HttpAuthorizer:
+class HttpAuthorizer(OwnPool):
     """Posts `{"input": …}` with the matter and takes `{"allow": true}`, `{"result": true}` or `{"result": {"allow": true}}`.
 
     The body and the `result` forms are those of Open Policy Agent's Data API. Every other answer objects.
@@ -56,21 +56,6 @@ class HttpAuthorizer:
         """Ask where `config` says; nothing is opened yet."""
         self._config, self._context = config, context
         self._name = f"The second opinion at {shown(config.url)}"
-        self._http: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Self:
-        """Open a pool of its own, without cookies; a connection is not kept, since the other end may close it any time."""
-        self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(force_close=True), cookie_jar=aiohttp.DummyCookieJar()
-        )
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        if self._http is not None:
-            await self._http.close()
 
     async def objection(self, matter: Matter) -> str:
         """Give why not, in a sentence; an empty text when there is no objection."""
