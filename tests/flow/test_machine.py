@@ -40,7 +40,8 @@ from tests.flow.corridor import ALONE, BOTH, MODEL, ROLES, STREAM, Corridor
 
 REACHED: Counter[str] = Counter()
 ACTS = (
-    "approve", "reject", "cancel", "take", "retry", "mark_recovered", "give_up", "plan_again", "dismiss",
+    "approve", "reject", "cancel", "take", "retry", "pause", "resume", "skip", "by_hand", "compensate", "fix", "grade",
+    "mark_recovered", "give_up", "plan_again", "dismiss",
     "choose", "edit", "break_glass", "snooze", "hand_over", "review",
 )  # fmt: skip
 PEOPLE = ("U0ANA", "U0TOM", "U0PRIYA", "U0MIKA", "U0INES", "U0GIL", "U0NOBODY")
@@ -53,7 +54,7 @@ MOVES = {  # every way a phase may lead, by the architecture's table and the tra
     Phase.APPLIED: {Phase.ROLLING, Phase.MOVED, Phase.STUCK},
     Phase.MOVED: {Phase.RECOVERED, Phase.STUCK},
     Phase.RECOVERED: {Phase.STUCK, Phase.CLOSED},
-    Phase.STUCK: {Phase.OPENED, Phase.ROLLING, Phase.RECOVERED, Phase.CLOSED},
+    Phase.STUCK: {Phase.OPENED, Phase.ROLLING, Phase.APPLIED, Phase.MOVED, Phase.RECOVERED, Phase.CLOSED},
     Phase.NOTED: {Phase.OPENED, Phase.CLOSED},
     Phase.CLOSED: {Phase.OPENED},
 }
@@ -62,7 +63,9 @@ ONLY_BY: dict[tuple[Phase, Phase], set[type[e.Entry]]] = {  # what leads there, 
     (Phase.WAITING, Phase.CLEARED): {e.PlanCleared, e.GlassBroken, e.PolicyDecided},
     (Phase.PLANNED, Phase.CLEARED): {e.PolicyDecided},
     (Phase.CLEARED, Phase.ROLLING): {e.RollbackClaimed},
-    (Phase.STUCK, Phase.ROLLING): {e.StepRetried},
+    (Phase.STUCK, Phase.ROLLING): {e.StepRetried, e.StepSkipped, e.CompensationAsked, e.RollbackResumed, e.StepByHand},
+    (Phase.STUCK, Phase.APPLIED): {e.StepByHand, e.StepSkipped},
+    (Phase.STUCK, Phase.MOVED): {e.StepSkipped},
     (Phase.STUCK, Phase.RECOVERED): {e.MarkedRecovered},
     (Phase.MOVED, Phase.RECOVERED): {e.SliJudged},
     (Phase.CLOSED, Phase.OPENED): {e.IncidentReopened},
@@ -74,6 +77,7 @@ FORMS = st.fixed_dictionaries(
         "on_failure": st.sampled_from(["compensate", "before_traffic", "stop"]),
         "until": st.sampled_from(["5m", "30m"]),
         "to": st.sampled_from(PEOPLE),
+        "grade": st.sampled_from(["helped", "harmful", "great"]),
         "typed": st.sampled_from([MODEL, MODEL, MODEL, "ranker"]),
     }
 )
