@@ -46,11 +46,14 @@ nightly: $(call stamp,test) ## the long tests and the long bench
 	@$(BIN)/python bench/run.py --long
 
 lock: $(call stamp,dev) ## choose versions anew and write the hashed lock files
-	$(COMPILE) --extra demo --extra test --extra dev --build-deps-for editable -o $(LOCKS)/dev.txt pyproject.toml
-	$(COMPILE) -c $(LOCKS)/dev.txt --extra demo --extra test -o $(LOCKS)/test.txt pyproject.toml
+	$(COMPILE) $(SYSTEMS) --extra demo --extra test --extra dev --build-deps-for editable -o $(LOCKS)/dev.txt pyproject.toml
+	$(COMPILE) -c $(LOCKS)/dev.txt $(SYSTEMS) --extra demo --extra test -o $(LOCKS)/test.txt pyproject.toml
 	$(COMPILE) -c $(LOCKS)/dev.txt --extra demo -o $(LOCKS)/demo.txt pyproject.toml
-	$(COMPILE) -c $(LOCKS)/dev.txt -o $(LOCKS)/run.txt pyproject.toml
+	$(COMPILE) -c $(LOCKS)/dev.txt $(SYSTEMS) -o $(LOCKS)/run.txt pyproject.toml
 	$(COMPILE) -c $(LOCKS)/dev.txt --only-build-deps --build-deps-for editable -o $(LOCKS)/build.txt pyproject.toml
+
+# What a site may need beside SQLite; the image has it, the demo does without.
+SYSTEMS = --extra aws --extra postgres
 
 # Every file is a part of dev.txt, so one environment can grow from demo to dev without changing a version.
 COMPILE = $(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe \
