@@ -483,8 +483,8 @@ def timeline_verify(
     from bot import reading
     from bot.config import environment
     from bot.store.checkpoints import read_exported
-    from bot.store.timeline import path_of
-    from bot.store.verify import verify
+    from bot.store.copying import verify_at
+    from bot.store.place import place_of
 
     try:
         exported = read_exported(_text(checkpoint).splitlines()) if checkpoint else []
@@ -492,7 +492,7 @@ def timeline_verify(
         message = f"{checkpoint} holds a checkpoint that is no JSON: {error}. Give the lines `serve` printed."
         raise LastgoodError(message) from error
     key = _text(public_key).strip() if public_key else None
-    report = verify(path_of(environment().database), exported, key)
+    report = verify_at(place_of(environment().database), exported, key)
     if json:
         as_json(report.as_json())
     else:
@@ -550,18 +550,68 @@ def postmortem(
 
 
 @database_app.command("migrate")
-def database_migrate() -> None:
+def database_migrate(
+    role: Annotated[
+        str,
+        typer.Option("--for", help="PostgreSQL: the role `serve` connects as, which may append and change nothing."),
+    ] = "",
+) -> None:
     """Bring the database to the format of this version.
 
-    Example: LASTGOOD_DATABASE_URL=sqlite:///copy.db lastgood db migrate
+    On PostgreSQL run it once as the role that owns the database; `--for` lets another role serve it.
+
+    Example: lastgood db migrate --for lastgood
     """
     from bot.config import environment
-    from bot.store.schema import FORMAT, migrate
-    from bot.store.timeline import path_of
+    from bot.store.place import place_of
+    from bot.store.schema import FORMAT, grant, migrate
 
     url = environment().database
+    place = place_of(url)
     migrate(url)
-    out(f"✓ {path_of(url)} has format {FORMAT}")
+    if not place.alone:
+        from adapters.engine.procrastinate import prepare
+
+        prepare(place.dsn)
+    if role:
+        grant(url, role)
+    out(f"✓ {place.name} has format {FORMAT}" + (f", and {role} may serve it" if role else ""))
+
+
+@database_app.command("copy")
+def database_copy(
+    to: Annotated[str, typer.Option("--to", help="An empty PostgreSQL: postgresql+psycopg://OWNER@HOST/DATABASE.")],
+) -> None:
+    """Move a site to PostgreSQL, and prove that it arrived.
+
+    `serve` must be stopped. Nothing is changed in the file; LASTGOOD_DATABASE_URL names the new place afterwards.
+
+    Example: lastgood db copy --to postgresql+psycopg://owner@db/lastgood
+    """
+    from adapters.engine.procrastinate import prepare
+    from bot.config import environment
+    from bot.store import copying
+    from bot.store.place import place_of
+    from bot.store.schema import serve_lock
+
+    source, target = copying.site(environment().database), place_of(to)
+
+    def told(table: str, rows: int) -> None:
+        out(f"  {table}  {terminal.counted(rows, 'row')}")
+
+    def waiting(holder: str) -> None:
+        message = f"{holder} serves {source.name}: stop it first, so that nothing is written after the copy."
+        raise LastgoodError(message)
+
+    with serve_lock(source.file, waiting):
+        copied = copying.copy(source, target, told)
+        prepare(target.dsn)
+    out(
+        f"✓ {target.name} holds {copied.report.entries:,} entries in {terminal.counted(copied.report.streams, 'stream')}; every chain and checkpoint holds"
+    )
+    out(
+        "  LASTGOOD_DATABASE_URL names the new place; what each rollback did is read back there before anything is done."
+    )
 
 
 @database_app.command("rebuild")
@@ -570,29 +620,13 @@ def database_rebuild() -> None:
 
     Example: lastgood db rebuild
     """
-    import sqlite3
-
-    from bot.config import environment
+    from bot import reading
     from bot.report.facts import projected
-    from bot.store.projections import rebuild
-    from bot.store.schema import migrate
-    from bot.store.timeline import connect, path_of
 
-    url = environment().database
-    path = path_of(url)
-    if not path.exists():
-        message = f"There is no database {path}. LASTGOOD_DATABASE_URL names another."
-        raise LastgoodError(message)
-    migrate(url)
-    try:
-        connection = connect(path, write=True)
-        try:
-            count = rebuild(connection, projected)
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        message = f"The database {path} cannot be written: {error}. Nothing was lost: the timeline is as it was."
-        raise LastgoodError(message) from error
+    async def work(store: Store) -> int:
+        return await store.rebuild(projected)
+
+    count = reading.read(work)
     out(f"✓ rebuilt the list of {terminal.counted(count, 'incident')}")
 
 

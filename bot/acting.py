@@ -30,7 +30,8 @@ from bot.flow.world import POLICY, World
 from bot.log import JsonLog
 from bot.ports import Clock
 from bot.signed_in import SignedIn
-from bot.store.timeline import path_of
+from bot.store.place import place_of
+from bot.store.schema import exists
 from bot.terminal import local, row
 
 CALL_WITHIN = aiohttp.ClientTimeout(total=3, connect=2)
@@ -64,9 +65,9 @@ async def opened(settings: Settings, *, targets: bool = False) -> AsyncIterator[
 
     Raises ConfigError, Denied, TimelineError or AdapterError.
     """
-    path = path_of(settings.database)
-    if not path.exists():
-        message = f"There is no database {path}. `lastgood serve` makes one; LASTGOOD_DATABASE_URL names another."
+    place = place_of(settings.database)
+    if not exists(place):
+        message = f"There is no database {place.name}. `lastgood serve` makes one; LASTGOOD_DATABASE_URL names another."
         raise LastgoodError(message)
     logging.getLogger("slack_sdk").setLevel(logging.CRITICAL)  # what Slack did not answer is said in our own words
     clock = SystemClock()
@@ -107,7 +108,7 @@ async def _same_files(app: Application) -> None:
     """Refuse to act by other files than those `serve` decides by."""
     loaded = [one for one in await app.store.read(POLICY) if isinstance(one.entry, PolicyLoaded)]
     if not loaded:
-        message = f"`serve` never ran on {app.store.path}, so it decides by no files yet. Start it first. Nothing was changed."
+        message = f"`serve` never ran on {app.store.place.name}, so it decides by no files yet. Start it first. Nothing was changed."
         raise Denied(message)
     last, mine = loaded[-1], app.world.catalogue.digest
     if isinstance(last.entry, PolicyLoaded) and last.entry.digest != mine:

@@ -8,7 +8,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from slack_sdk.web.async_client import AsyncWebClient
 
 from adapters import loading
-from adapters.engine.local import Local
 from bot.building import Builder
 from bot.clock import SystemClock
 from bot.config import Config, Settings, startable
@@ -27,7 +26,7 @@ from bot.domain.entries import CheckpointSigned, PolicyLoaded
 from bot.domain.incident import Phase, model_stream
 from bot.domain.orders import LOGINS
 from bot.domain.press import Answer, Order, Press
-from bot.errors import ConfigError, LastgoodError, NotFound
+from bot.errors import ConfigError, Conflict, LastgoodError, NotFound
 from bot.flow import readiness
 from bot.flow.aftermath import aftermath
 from bot.flow.approve import press
@@ -42,7 +41,7 @@ from bot.flow.world import POLICY, Folds, World
 from bot.heartbeat import beat
 from bot.ids import UlidIds
 from bot.log import JsonLog
-from bot.ports import Append, Clock, Ids, Log, Pager, Work, Write
+from bot.ports import Append, Clock, Engine, Ids, Log, Pager, Work, Write
 from bot.reload import Watch
 from bot.report import facts
 from bot.report.facts import projected
@@ -54,8 +53,9 @@ from bot.slack.desk import Clerk
 from bot.slack.directory import SlackDirectory
 from bot.slack.surface import SlackSurface
 from bot.store import checkpoints
+from bot.store.place import place_of
 from bot.store.schema import migrate, serve_lock
-from bot.store.timeline import Store, path_of
+from bot.store.timeline import Store
 from bot.terminal import tell
 from bot.web.confirm import Desk as Door
 from bot.web.confirm import Shown, SignInPages, Terminal, shown_of
@@ -76,7 +76,7 @@ class Application:
     settings: Settings
     store: Store
     world: World
-    engine: Local
+    engine: Engine
     client: AsyncWebClient
     directory: SlackDirectory
     key: Ed25519PrivateKey
@@ -207,7 +207,10 @@ class Application:
 
     async def _sign(self) -> tuple[str, ...]:
         """Sign what changed and show it outside; give the streams it covers."""
-        signed = await checkpoints.sign(self.store, self.key)
+        try:
+            signed = await checkpoints.sign(self.store, self.key)
+        except Conflict:  # another replica has just signed
+            return ()
         if signed is None:
             return ()
         self.print_checkpoint(checkpoints.exported(signed))
@@ -229,12 +232,14 @@ class Application:
 
     async def _in_force(self, digest: str) -> int:
         """Record that the files with this digest are in force, unless they are; give the generation."""
-        rows = await self.store.read(POLICY)
-        loaded = [one for one in rows if isinstance(one.entry, PolicyLoaded)]
-        if not loaded or getattr(loaded[-1].entry, "digest", "") != digest:
+        while True:
+            rows = await self.store.read(POLICY)
+            loaded = [one for one in rows if isinstance(one.entry, PolicyLoaded)]
+            if loaded and getattr(loaded[-1].entry, "digest", "") == digest:
+                return loaded[-1].version
             entry = PolicyLoaded(digest=digest, generation=len(loaded) + 1)
-            loaded = await self.store.append(Append(writes=(Write(POLICY, (entry,), rows[-1].epoch if rows else 0),)))
-        return loaded[-1].version
+            with suppress(Conflict):  # another replica has just loaded its files, the same or others: look again
+                await self.store.append(Append(writes=(Write(POLICY, (entry,), rows[-1].epoch if rows else 0),)))
 
     async def take_files(self, config: Config) -> None:
         """Put other reviewed files in force: plans made under what concerned them are voided, and their cards say so.
@@ -416,9 +421,11 @@ def create(
     config = startable(settings)
     clock = clock or SystemClock()
     ids, log = ids or UlidIds(clock), log or JsonLog(clock)
+    place = place_of(settings.database)
+    key = checkpoints.load_key(settings.get("LASTGOOD_SIGNING_KEY"), place)
     migrate(settings.database)
     store = Store(settings.database, clock, project=projected)
-    key = checkpoints.load_key(settings.get("LASTGOOD_SIGNING_KEY"), store.path)
+    engine = _engine(store, clock, log)
     client = AsyncWebClient(
         token=settings.get("SLACK_BOT_TOKEN"), base_url=settings.get("SLACK_API_URL") or AsyncWebClient.BASE_URL, retry_handlers=[],
     )  # fmt: skip
@@ -441,11 +448,26 @@ def create(
         sources=sources, silences=build.silences(sources), targets=build.targets(), metrics=build.metrics(),
         directory=roster, surfaces=(surface,), renderer=renderer, folds=folds, executor=ids.ulid(),
         authorizers=build.authorizers(), observe=config.file.observe, actions=build.actions(),
+        alone=place.alone,
     )  # fmt: skip
     application = Application(
-        config, settings, store, world, Local(store, clock, log), client, directory, key, print_checkpoint, (surface,), pager
+        config, settings, store, world, engine, client, directory, key, print_checkpoint, (surface,), pager
     )  # fmt: skip
     return application
+
+
+def _engine(store: Store, clock: Clock, log: Log) -> Engine:
+    """Give the engine of this kind of database: of one process over a file, of any number over PostgreSQL."""
+    if store.place.alone:
+        from adapters.engine.local import Local
+
+        return Local(store, clock, log)
+    from adapters.engine.procrastinate import Procrastinate, prepare  # brings its own driver
+
+    prepare(store.place.dsn)
+    engine = Procrastinate(store.place.dsn, store, clock, log)
+    store.deferring(engine.defer)
+    return engine
 
 
 async def run(settings: Settings) -> None:
@@ -454,23 +476,25 @@ async def run(settings: Settings) -> None:
     Raises ConfigError or LastgoodError, one sentence, when it cannot start; then nothing runs and nothing is left open.
     """
     startable(settings)  # before any waiting: a mistake is said at once
-    path = path_of(settings.database)
-    if key := settings.get("LASTGOOD_SIGNING_KEY"):
-        checkpoints.load_key(key, path)
+    place = place_of(settings.database)
+    if (key := settings.get("LASTGOOD_SIGNING_KEY")) or not place.alone:
+        checkpoints.load_key(key, place)
     async with AsyncExitStack() as stack:
         try:
-            await stack.enter_async_context(
-                serve_lock(path, lambda holder: tell(f"Waiting: {holder} serves {path.name}."))
-            )
+            if place.path is not None:
+                name = place.path.name
+                await stack.enter_async_context(
+                    serve_lock(place.path, lambda holder: tell(f"Waiting: {holder} serves {name}."))
+                )
             application = await _started(settings, stack)
         except OSError as error:
-            message = f"The timeline {path} cannot be kept there: {error.strerror or error} ({error.filename or path}). LASTGOOD_DATABASE_URL names another place. Nothing was started."
+            message = f"The timeline {place.name} cannot be kept there: {error.strerror or error} ({error.filename or place.name}). LASTGOOD_DATABASE_URL names another place. Nothing was started."
             raise LastgoodError(message) from error
         public = checkpoints.public(application.key)
-        tell(f"✓ Lastgood listens on port {application.port}; timeline {path}; public key {public}")
+        tell(f"✓ Lastgood listens on port {application.port}; timeline {place.name}; public key {public}")
         stop = asyncio.Event()
-        for name in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(name, stop.set)
+        for one in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(one, stop.set)
         await stop.wait()
 
 

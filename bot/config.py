@@ -21,9 +21,10 @@ from bot.domain.policy import Policy
 from bot.domain.roles import Role
 from bot.domain.runbook import Runbook
 from bot.domain.value import Value
-from bot.errors import ConfigError, Problem
+from bot.errors import ConfigError, Problem, TimelineError
 from bot.shapes import held, later
 from bot.site import Site
+from bot.store.place import place_of
 from bot.yaml_file import Source, read
 
 Address = Annotated[str, Field(pattern=r"^https?://[^/\s]+")]
@@ -130,9 +131,11 @@ class Settings:
     def database(self) -> str:
         """Give the database URL."""
         url = self.get("LASTGOOD_DATABASE_URL") or "sqlite:///lastgood.db"
-        if not url.startswith("sqlite:///"):
-            hint = "Write sqlite:/// and a path. PostgreSQL comes with a later version."
-            raise wrong("LASTGOOD_DATABASE_URL", f"{url.partition(':')[0]}: is not supported yet", hint)
+        try:
+            place_of(url)
+        except TimelineError as error:
+            hint = "Write sqlite:/// and a path, or postgresql+psycopg://ROLE@HOST/DATABASE."
+            raise wrong("LASTGOOD_DATABASE_URL", f"{url.partition(':')[0]}: names no database", hint) from error
         return url
 
 

@@ -24,7 +24,9 @@ from bot.flow.facts import snoozed
 from bot.policy_tests import completed, value
 from bot.report import explain
 from bot.shapes import meant
-from bot.store.timeline import Store, path_of
+from bot.store.place import place_of
+from bot.store.schema import exists
+from bot.store.timeline import Store
 
 if TYPE_CHECKING:  # types only: importing this makes every command wait
     from bot.app import Application
@@ -47,7 +49,7 @@ class Record:
 
 def record(settings: Settings, suffix: str, stream: str) -> Record:
     """Read it; `suffix` names an incident, else `stream` the model. Raises LastgoodError when the incident is not there."""
-    if not suffix and not path_of(settings.database).exists():
+    if not suffix and not exists(place_of(settings.database)):
         return Record()
 
     async def work(store: Store) -> Record:

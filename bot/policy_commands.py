@@ -226,9 +226,10 @@ def _reviewed(settings: Settings) -> Reviewed:
     from bot import policy_lines, reading
     from bot.domain import entries as e
     from bot.report.lint import Past as Reviewed
-    from bot.store.timeline import path_of
+    from bot.store.place import place_of
+    from bot.store.schema import exists
 
-    if not path_of(settings.database).exists():
+    if not exists(place_of(settings.database)):
         return Reviewed()
 
     async def work(store: Store) -> Reviewed:

@@ -146,6 +146,9 @@ class WorkTable(Protocol):
     async def due(self, until: datetime, limit: int, *, skip: Sequence[tuple[str, str]] = ()) -> list[Work]:
         """Give what is due until then, earliest first, leaving out (lane, stream) pairs that are running."""
 
+    async def next(self, lane: str, stream: str) -> Work | None:
+        """Give what is recorded for one stream in one lane, due or not."""
+
     async def finish(self, work: Work, again: datetime | None = None, *, failed: bool = False) -> None:
         """End this turn: delete it or reschedule it. A turn that was raised meanwhile stays due. `failed` counts a try."""
 

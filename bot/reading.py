@@ -25,8 +25,9 @@ from bot.report import facts, story
 from bot.shapes import meant
 from bot.slack.headline import subject_of
 from bot.store.inbox import InboundRecord
-from bot.store.schema import migrate
-from bot.store.timeline import Store, path_of
+from bot.store.place import place_of
+from bot.store.schema import exists, migrate
+from bot.store.timeline import Store
 from bot.store.verify import Report
 from bot.terminal import local, row
 
@@ -38,9 +39,9 @@ Deciders = dict[tuple[str, str, datetime], str]
 def read(work: Callable[[Store], Coroutine[Any, Any, Found]]) -> Found:
     """Run something on the site's database without starting, or even importing, the bot."""
     url = environment().database
-    path = path_of(url)
-    if not path.exists():
-        message = f"There is no database {path}. `lastgood serve` makes one; LASTGOOD_DATABASE_URL names another."
+    place = place_of(url)
+    if not exists(place):
+        message = f"There is no database {place.name}. `lastgood serve` makes one; LASTGOOD_DATABASE_URL names another."
         raise LastgoodError(message)
     migrate(url)
 

@@ -24,7 +24,8 @@ from bot.domain import proof, words
 from bot.domain.orders import LOGINS
 from bot.errors import Conflict, Denied
 from bot.ports import Append, Clock, Write
-from bot.store.timeline import Store, path_of
+from bot.store.place import place_of
+from bot.store.timeline import Store
 from bot.terminal import local
 
 CODE_FOR = timedelta(minutes=10)
@@ -80,7 +81,9 @@ def place(settings: Settings) -> Path:
 
 
 def _database(settings: Settings) -> str:
-    return str(path_of(settings.database).resolve())
+    """Name the database the same way whoever runs the command, and without a password."""
+    place = place_of(settings.database)
+    return str(place.path.resolve()) if place.path is not None else place.name
 
 
 def read(settings: Settings, *, trusting: bool = True) -> Credential | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import TypeVar
 
 import pytest
 
 from bot.clock import ManualClock
 from bot.ids import CountingIds
+from tests.postgres import Server
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 NO_SKIPS = os.environ.get("LASTGOOD_NO_SKIPS") == "1"
@@ -25,6 +26,14 @@ def clock() -> ManualClock:
 def ids() -> CountingIds:
     """Identifiers ending in 00001, 00002 and so on."""
     return CountingIds()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A real PostgreSQL, one for all tests of this process; each takes a database of its own."""
+    server = Server.started()
+    yield server
+    server.remove()
 
 
 @pytest.fixture

@@ -581,7 +581,7 @@ def test_no_secret_is_in_a_repr(files: Files) -> None:
 
 
 def test_a_start_needs_what_slack_needs_and_says_all_of_it_with_the_rest(files: Files) -> None:
-    files.environ |= {"LASTGOOD_PORT": "http", "LASTGOOD_DATABASE_URL": "postgresql+psycopg://x"}
+    files.environ |= {"LASTGOOD_PORT": "http", "LASTGOOD_DATABASE_URL": "mysql://x"}
     files.site(("tier: 1", "tier: 9"))
     with pytest.raises(ConfigError) as caught:
         startable(files.settings)

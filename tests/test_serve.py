@@ -113,7 +113,7 @@ def refused(
         ({"LASTGOOD_PORT": "http"}, "✗ environment: LASTGOOD_PORT: `http` is no port. Give a number from 0 to 65535. Nothing was started."),
         ({"LASTGOOD_HOST": "192.0.2.1"}, "✗ Port 0 on 192.0.2.1 cannot be listened on: Cannot assign requested address. Set web.port or LASTGOOD_PORT. Nothing was started."),
         ({"LASTGOOD_SIGNING_KEY": "zz"}, "✗ environment: LASTGOOD_SIGNING_KEY: is not an Ed25519 key. Give 64 hexadecimal characters, or PEM without a password. Nothing was started."),
-        ({"LASTGOOD_DATABASE_URL": "postgresql+psycopg://x"}, "✗ environment: LASTGOOD_DATABASE_URL: postgresql+psycopg: is not supported yet. Write sqlite:/// and a path. PostgreSQL comes with a later version. Nothing was started."),
+        ({"LASTGOOD_DATABASE_URL": "mysql://x"}, "✗ environment: LASTGOOD_DATABASE_URL: mysql: names no database. Write sqlite:/// and a path, or postgresql+psycopg://ROLE@HOST/DATABASE. Nothing was started."),
         ({"LASTGOOD_DATABASE_URL": "sqlite:///absent/t.db"}, "✗ The timeline absent/t.db cannot be kept there: No such file or directory (absent/t.db.serve.lock). LASTGOOD_DATABASE_URL names another place. Nothing was started."),
         ({"LASTGOOD_DATABASE_URL": "sqlite:///lastgood.yaml/t.db"}, "✗ The timeline lastgood.yaml/t.db cannot be kept there: Not a directory (lastgood.yaml/t.db.serve.lock). LASTGOOD_DATABASE_URL names another place. Nothing was started."),
     ],

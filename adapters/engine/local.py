@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from bot.errors import LastgoodError
+from adapters.engine._turn import turn
 from bot.ports import Clock, Handler, Log, Work, WorkTable
 
 POLL = 0.25  # seconds; commands write work from another process
 MOST = 64
-LONGEST = 120.0  # seconds; more than the sum of an adapter's deadlines
-BACKOFF = (1, 2, 5, 15, 60)  # seconds
 
 
 class Local:
@@ -72,35 +70,11 @@ class Local:
 
     def _start(self, work: Work, handlers: Mapping[str, Handler]) -> None:
         key = (work.lane, work.stream)
-        task = asyncio.create_task(self._turn(work, handlers), name=f"{work.lane} {work.stream}")
+        running = turn(work, handlers, self._work, self._clock, self._log)
+        task = asyncio.create_task(running, name=f"{work.lane} {work.stream}")
         self._running[key] = task
         task.add_done_callback(lambda _: self._ended(key))
 
     def _ended(self, key: tuple[str, str]) -> None:
         self._running.pop(key, None)
         self._bell.set()
-
-    async def _turn(self, work: Work, handlers: Mapping[str, Handler]) -> None:
-        handler = handlers.get(work.lane.partition("/")[0])
-        if handler is None:
-            self._log.warning("engine.no_handler", lane=work.lane)
-            await self._work.finish(work)
-            return
-        try:
-            async with asyncio.timeout(LONGEST):
-                again = await handler(work)
-            await self._work.finish(work, again)
-        except Exception as error:  # noqa: BLE001  one of the two broad ones: a stream's fault must not end the others
-            await self._failed(work, error)
-
-    async def _failed(self, work: Work, error: Exception) -> None:
-        wait = BACKOFF[min(work.tries, len(BACKOFF) - 1)]
-        self._log.warning("engine.turn_failed", lane=work.lane, stream=work.stream, error=repr(error), again_in=wait)
-        try:
-            await self._work.finish(work, self._again(wait), failed=True)
-        except LastgoodError as unwritable:
-            self._log.warning("engine.unwritable", error=str(unwritable))
-            await asyncio.sleep(wait)
-
-    def _again(self, seconds: int) -> datetime:
-        return self._clock.now() + timedelta(seconds=seconds)

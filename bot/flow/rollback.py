@@ -310,11 +310,12 @@ async def _finished(incident: Incident, world: World, flight: StepState) -> Next
 def _is_over(started: e.StepStarted, world: World) -> bool:
     """Say whether nobody can still be sending for this intent.
 
-    Its time is over; or this very call sent it and has the answer, and owns nothing since; or its process is dead,
-    since only one serves a timeline at a time.
+    Its time is over; or this very call sent it and has the answer, and owns nothing since; or its process is dead, which
+    is known where only one serves a timeline at a time.
     """
     ours = started.owner.rpartition("/")[0] == world.executor
-    return not ours or not world.owner or world.clock.now() >= started.deadline
+    dead = world.alone and not ours
+    return dead or (ours and not world.owner) or world.clock.now() >= started.deadline
 
 
 async def _read_first(incident: Incident, world: World, flight: StepState, started: e.StepStarted) -> Next:

@@ -162,6 +162,7 @@ class World:
     silences: Silences | None = None
     actions: Mapping[tuple[str, str, str], ActionAdapter] = field(default_factory=dict)  # (environment, model, action)
     observe: bool = False
+    alone: bool = True  # no other process serves this timeline at the same time
     generation: int = 0  # the epoch of system/policy at which this process's files were the ones in force
 
     def owned(self) -> World:

@@ -12,6 +12,7 @@ from bot.store.checkpoints import SIGNED, STREAM, holds
 from bot.store.finding import Finding
 
 _NEEDED = {*SIGNED, "signature"}
+_HEADS = "SELECT stream, count(*) FROM timeline WHERE stream <> ? GROUP BY stream"
 _OWN = "SELECT version, at, body, digest FROM timeline WHERE stream=? ORDER BY version"
 
 
@@ -44,9 +45,25 @@ class Anchors:
 
     def unanchored(self) -> int:
         """Count the entries after the last good checkpoint: of the exported ones when there are some, else of its own."""
-        counts = (one.body["count"] for one in (self._outside() if self._exported else self._kept()) if self._good(one))
-        sql = "SELECT count(*) FROM timeline NOT INDEXED WHERE seq > ? AND stream <> ?"
-        return int(self._connection.execute(sql, (max(counts, default=0), STREAM)).fetchone()[0])
+        covered = self._anchored()
+        heads = self._connection.execute(_HEADS, (STREAM,))
+        return sum(max(0, version - covered.get(stream, 0)) for stream, version in heads)
+
+    def _anchored(self) -> dict[str, int]:
+        """Give up to which entry each stream is covered.
+
+        A checkpoint that was exported names the one before it, so what is kept counts up to the last exported one.
+        """
+        outside = [
+            one for one in self._outside() if self._good(one) and self._digest(STREAM, one.version) == one.digest
+        ]
+        last = max((one.version for one in outside), default=0) if self._exported else None
+        kept = [one for one in self._kept() if self._good(one) and (last is None or one.version <= last)]
+        covered: dict[str, int] = {}
+        for one in (*kept, *outside):
+            for stream, (version, _) in one.body["heads"].items():
+                covered[stream] = max(covered.get(stream, 0), version)
+        return covered
 
     def covering(self, stream: str, version: int) -> str:
         """Say which signed checkpoint was the last to cover this entry; nothing when none did."""

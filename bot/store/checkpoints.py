@@ -17,27 +17,26 @@ from bot.domain.value import canonical
 from bot.errors import ConfigError, Problem
 from bot.ports import Append, Write
 from bot.store.chain import stamp
+from bot.store.place import Place
 from bot.store.timeline import Store
 
 STREAM = "system/checkpoints"
 SIGNED = ("heads", "count", "previous", "key")
-_LAST = "SELECT digest, epoch, json_extract(body,'$.count') FROM timeline WHERE stream=? ORDER BY version DESC LIMIT 1"
-# One statement is one view of the timeline: `count` and the heads belong together whatever is appended meanwhile.
-_HEADS = """SELECT t.stream, t.version, t.digest, (SELECT max(seq) FROM timeline) FROM timeline t
-JOIN (SELECT stream, max(version) AS version FROM timeline WHERE stream <> ? AND seq > ? GROUP BY stream) h
-ON t.stream = h.stream AND t.version = h.version ORDER BY t.stream"""
-
-_SEAL = """SELECT t.digest FROM timeline t, json_each(t.body, '$.heads') h
-WHERE t.stream=? AND t.seq > ? AND h.key=? AND json_extract(h.value, '$[0]') >= ? ORDER BY t.version LIMIT 1"""
+_LAST = "SELECT digest, epoch FROM timeline WHERE stream=? ORDER BY version DESC LIMIT 1"
+_NEXT = "SELECT version, digest, body FROM timeline WHERE stream=? AND seq>? AND version>? ORDER BY version LIMIT 1"
 
 
-def load_key(value: str | None, database: Path) -> Ed25519PrivateKey:
-    """Read `LASTGOOD_SIGNING_KEY` (64 hexadecimal characters, or PEM), or keep one beside the database, mode 0600.
+def load_key(value: str | None, place: Place) -> Ed25519PrivateKey:
+    """Read `LASTGOOD_SIGNING_KEY` (64 hexadecimal characters, or PEM), or keep one beside the file, mode 0600.
 
-    Raises ConfigError.
+    Raises ConfigError; on PostgreSQL there is no beside, and every replica signs with the same key.
     """
     if value:
         return _private(value, "LASTGOOD_SIGNING_KEY")
+    if place.path is None:
+        hint = "Every replica signs with one key: give all of them the same 64 hexadecimal characters (openssl rand -hex 32), as a file: LASTGOOD_SIGNING_KEY_FILE."
+        raise ConfigError([Problem("environment", 0, 0, "LASTGOOD_SIGNING_KEY", "is needed with PostgreSQL", hint)])
+    database = place.path
     file = database.with_name(f"{database.name}.key")
     if not file.exists():
         _keep(file, Ed25519PrivateKey.generate())
@@ -80,21 +79,24 @@ def holds(body: dict[str, Any], key: str) -> bool:
 async def sign(store: Store, key: Ed25519PrivateKey) -> Recorded | None:
     """Sign the heads changed since the last checkpoint; give None when nothing changed. Raises Conflict when raced."""
     last = await store.query(_LAST, (STREAM,))
-    previous, epoch, covered = last[0] if last else ("", 0, 0)
-    changed = await store.query(_HEADS, (STREAM, covered))
+    previous, epoch = last[0] if last else ("", 0)
+    changed, count = await store.changed()
     if not changed:
         return None
-    heads = {stream: (version, digest) for stream, version, digest, _ in changed}
-    # Places count from 1 without a gap, so the highest place is the number of entries.
-    body: dict[str, Any] = {"heads": heads, "count": changed[0][3], "previous": previous, "key": public(key)}
+    heads = {stream: (version, digest) for stream, version, digest in changed}
+    body: dict[str, Any] = {"heads": heads, "count": count, "previous": previous, "key": public(key)}
     entry = CheckpointSigned.model_validate({**body, "signature": key.sign(signed_content(body)).hex()})
     return (await store.append(Append(writes=(Write(STREAM, (entry,), epoch),))))[0]
 
 
 async def seal(store: Store, entry: Recorded) -> str | None:
     """Give the digest of the first checkpoint that covers an entry, None while there is none."""
-    rows = await store.query(_SEAL, (STREAM, entry.seq, entry.stream, entry.version))
-    return str(rows[0][0]) if rows else None
+    version = 0
+    while rows := await store.query(_NEXT, (STREAM, entry.seq, version)):
+        version, digest, body = rows[0]
+        if orjson.loads(body)["heads"].get(entry.stream, [0])[0] >= entry.version:
+            return str(digest)
+    return None
 
 
 def exported(checkpoint: Recorded) -> str:

@@ -1,69 +1,125 @@
-"""One SQLite file: a writer thread, a few reading threads, and an event loop that never waits for a disk."""
+"""One database behind the store: jobs on threads, and an event loop that never waits for a disk."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
-from urllib.parse import quote
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 from bot.errors import TimelineError
 from bot.ports import Clock
-from bot.store.writer import Answer, Job, Writer
+from bot.store.chain import Row
+from bot.store.place import place_of
 
-READERS = 4
-LOCKED_FOR_MS = 5000
-
-
-def path_of(url: str) -> Path:
-    """Give the file of a `sqlite:///` URL or of a plain path. Raises TimelineError for another kind of database."""
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return Path(url)
-    if scheme != "sqlite" or not rest.removeprefix("/"):
-        message = f"{scheme}:// names no database Lastgood can open: give sqlite:/// and the path of a file."
-        raise TimelineError(message)
-    return Path(rest.removeprefix("/"))
+Answer = TypeVar("Answer")
+Due = Sequence[tuple[str, str, str]]  # (lane, stream, at)
 
 
-def connect(path: Path, *, write: bool = False, still: bool = False) -> sqlite3.Connection:
-    """Open the file the way every part of the store does; only a migration makes one.
+class Cursor(Protocol):
+    """The rows a statement gave."""
 
-    `still` promises that nobody writes: nothing is put beside the file, and read-only media will do.
-    """
-    how = "mode=rw" if write else "mode=ro&immutable=1" if still else "mode=ro"
-    uri = f"file://{quote(str(path.absolute()))}?{how}"
-    connection = sqlite3.connect(
-        uri, uri=True, isolation_level=None, check_same_thread=False, timeout=LOCKED_FOR_MS / 1000
-    )
-    connection.execute("PRAGMA recursive_triggers=ON")
-    if write:
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA journal_mode=WAL")
-    return connection
+    def fetchone(self) -> Any:
+        """Give the next row, None when there is no more."""
+
+    def fetchall(self) -> list[Any]:
+        """Give all rows that are left."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Give row after row."""
 
 
-def text(*values: str) -> None:
-    """Refuse text no database can hold before it reaches the writer. Raises UnicodeEncodeError, a ValueError."""
-    "".join(values).encode()
+class Connection(Protocol):
+    """What a job does its work on: statements in SQL both databases read, with `?` for each value."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Cursor:
+        """Run one statement."""
+
+    def executemany(self, sql: str, parameters: Sequence[Sequence[Any]], /) -> object:
+        """Run one statement for each row of values."""
+
+
+Job = Callable[[Any], Answer]
+Sure = Callable[[Any, Any], bool]  # after a commit whose answer was lost: does this answer stand?
+
+
+class Head(NamedTuple):
+    """Where a stream ends."""
+
+    version: int = 0
+    epoch: int = 0
+    digest: str = ""
+    at: str = ""
+
+
+class Writes(Protocol):
+    """Runs writing jobs, each all or nothing."""
+
+    async def run(self, job: Job[Answer], sure: Sure | None = None) -> Answer:
+        """Run a job and wait for its commit. Once asked for, it runs to its end even when the caller is cancelled."""
+
+    def submit(self, job: Job[Answer], sure: Sure | None = None) -> asyncio.Future[Answer]:
+        """Ask for a job; the future has its answer after the commit. Raises TimelineError when nothing is written any more."""
+
+
+class Backend(Protocol):
+    """One kind of database, and what it does in its own words."""
+
+    lock: str  # ends a SELECT whose rows nobody else may change before the commit
+    deferring: Callable[[Any, Due], None]  # an engine's jobs, made in the transaction that makes work due
+
+    @property
+    def writer(self) -> Writes:
+        """Give what runs writing jobs."""
+
+    @property
+    def failure(self) -> tuple[type[Exception], ...]:
+        """Give what the driver raises."""
+
+    async def read(self, job: Job[Answer]) -> Answer:
+        """Run a reading job. Raises what the driver raises."""
+
+    def close(self) -> None:
+        """Finish what is queued and let the database go."""
+
+    def heads(self, connection: Any, given: Sequence[str], written: Sequence[str]) -> Mapping[str, Head]:
+        """Give where streams end, and keep others from moving them before the commit."""
+
+    def insert(self, connection: Any, rows: Sequence[Row]) -> list[int]:
+        """Write rows of the timeline, each after the last of its stream; give their places."""
+
+    def hold(self, connection: Any, names: Sequence[str]) -> None:
+        """Keep others who ask for one of these names waiting until the commit."""
+
+    def defer(self, connection: Any, due: Due) -> None:
+        """Tell an engine that needs to be told in the same transaction what became due."""
+
+    def changed(self, connection: Any) -> tuple[list[tuple[str, int, str]], int]:
+        """Give the heads (stream, version, digest) no checkpoint covers, and how many entries are covered with them."""
+
+    def member(self, column: str, name: str) -> str:
+        """Write the expression that reads a member of a JSON object as text."""
 
 
 class Database:
-    """The file, its writer and its readers; the parts of the store build on it."""
+    """The database of a site; the parts of the store build on it."""
 
     def __init__(self, url: str, clock: Clock, *, on_crash: Callable[[BaseException], None]) -> None:
-        """Open the file of `url`; the schema must be there (see `bot.store.schema.migrate`)."""
-        self.path = path_of(url)
+        """Open the database of `url`; the schema must be there (see `bot.store.schema.migrate`)."""
+        self.place = place_of(url)
         self._clock = clock
-        self._writer = Writer(lambda: connect(self.path, write=True), str(self.path), on_crash)
+        self._backend: Backend
+        if self.place.alone:
+            from bot.store.sqlite import Sqlite  # each brings its own driver
+
+            self._backend = Sqlite(self.place.file, on_crash)
+        else:
+            from bot.store.postgres import Postgres
+
+            self._backend = Postgres(self.place)
+        self._writer = self._backend.writer
         self.ring: Callable[[], None] = _nobody  # is told after a commit that made work due
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="timeline-reader")
-        self._free: list[sqlite3.Connection] = []
 
     async def __aenter__(self) -> Self:
         """Use it as a context."""
@@ -73,41 +129,37 @@ class Database:
         """Finish writing and close."""
         await asyncio.to_thread(self.close)
 
+    @property
+    def path(self) -> Path:
+        """Give the file. Raises TimelineError when it is no file."""
+        return self.place.file
+
     def close(self) -> None:
-        """Finish what is queued and let the file go."""
-        self._readers.shutdown(wait=True)
-        while self._free:
-            self._free.pop().close()
-        self._writer.close()
+        """Finish what is queued and let the database go."""
+        self._backend.close()
+
+    def deferring(self, defer: Callable[[Any, Due], None]) -> None:
+        """Let an engine make its jobs in the transaction that makes work due, where the database has such an engine."""
+        self._backend.deferring = defer
 
     async def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Read rows without blocking the event loop. Raises TimelineError."""
         return await self._reading(lambda connection: connection.execute(sql, tuple(parameters)).fetchall())
 
     async def _reading(self, job: Job[Answer]) -> Answer:
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, job)
-
-    def _read(self, job: Job[Answer]) -> Answer:
         try:
-            with self._reader() as connection:
-                return job(connection)
-        except sqlite3.Error as error:
-            message = f"The timeline {self.path} cannot be read: {error}."
+            return await self._backend.read(job)
+        except self._backend.failure as error:
+            message = f"The timeline {self.place.name} cannot be read: {error}."
             raise TimelineError(message) from error
 
-    @contextmanager
-    def _reader(self) -> Iterator[sqlite3.Connection]:
-        try:
-            connection = self._free.pop()
-        except IndexError:  # every other reader is busy, or nobody has read yet
-            connection = connect(self.path)
-        try:
-            yield connection
-        finally:
-            self._free.append(connection)
+    async def _writing(self, job: Job[Answer], sure: Sure | None = None) -> Answer:
+        return await self._writer.run(job, sure)
 
-    async def _writing(self, job: Job[Answer]) -> Answer:
-        return await self._writer.run(job)
+
+def text(*values: str) -> None:
+    """Refuse text no database can hold before it reaches the writer. Raises UnicodeEncodeError, a ValueError."""
+    "".join(values).encode()
 
 
 def _nobody() -> None:

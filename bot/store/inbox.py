@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import sqlite3
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from bot.domain.value import canonical
 from bot.errors import AlertEnded, Conflict, LastgoodError, ReadOnly, RequestTaken
 from bot.ports import InboundDone
 from bot.store.chain import stamp, unstamp
-from bot.store.database import Database, text
+from bot.store.database import Backend, Connection, Database, text
 from bot.store.work import raise_work
 
 BUSY_WITHIN = 1.0  # seconds a sender waits for the writer; then it is told to send again
@@ -34,18 +33,18 @@ _RECEIVE = (
 _DONE = "UPDATE inbound SET outcome=?,error=?,processed_at=?,alerts_json=?,incidents_json=? WHERE id=?"
 _OCCURRENCE = (
     "INSERT INTO occurrence(fingerprint,starts_at,status,last_seen,notify_count,flap_count,incident) "
-    "VALUES(?1,?2,?3,?4,1,coalesce((SELECT flap_count+1 FROM occurrence WHERE fingerprint=?1 AND starts_at<?2 "
-    "ORDER BY starts_at DESC LIMIT 1),0),?5) ON CONFLICT(fingerprint,starts_at) DO UPDATE SET "
-    "status=CASE status WHEN 'resolved' THEN status ELSE excluded.status END,"
-    "last_seen=excluded.last_seen,notify_count=notify_count+1,"
-    "incident=CASE excluded.incident WHEN '' THEN incident ELSE excluded.incident END"
+    "VALUES(?,?,?,?,1,coalesce((SELECT flap_count+1 FROM occurrence WHERE fingerprint=? AND starts_at<? "
+    "ORDER BY starts_at DESC LIMIT 1),0),?) ON CONFLICT(fingerprint,starts_at) DO UPDATE SET "
+    "status=CASE occurrence.status WHEN 'resolved' THEN occurrence.status ELSE excluded.status END,"
+    "last_seen=excluded.last_seen,notify_count=occurrence.notify_count+1,"
+    "incident=CASE excluded.incident WHEN '' THEN occurrence.incident ELSE excluded.incident END"
 )
 _KNOWN = "SELECT id FROM inbound WHERE source=? AND delivery_id=?"
 _ENDED = "SELECT 1 FROM occurrence WHERE fingerprint=? AND starts_at>=? AND (starts_at>? OR status='resolved') LIMIT 1"
 _PENDING = "SELECT count(*) FROM inbound WHERE outcome='pending'"
 _ASIDE = (
     f"SELECT {_RECORD},times FROM inbound JOIN (SELECT max(id) AS newest,count(*) AS times FROM inbound "  # noqa: S608  constants
-    "WHERE error<>'' GROUP BY source,error) ON id=newest WHERE id<? ORDER BY id DESC LIMIT ?"
+    "WHERE error<>'' GROUP BY source,error) AS alike ON id=newest WHERE id<? ORDER BY id DESC LIMIT ?"
 )
 _PROOF = "INSERT INTO meta(name,value) VALUES('written_at',?) ON CONFLICT(name) DO UPDATE SET value=excluded.value"
 
@@ -115,12 +114,12 @@ class SqlInbox(Database):
         )  # fmt: skip
         turn = _Turn()
 
-        def job(connection: sqlite3.Connection) -> tuple[str, bool]:
+        def job(connection: Connection) -> tuple[str, bool]:
             if not turn.taken_by("writer"):
                 raise ReadOnly("Its sender was told to send it again.")
             return self._receive(connection, row)
 
-        writing = self._writer.submit(job)
+        writing = self._writer.submit(job, _stored)
         try:
             async with asyncio.timeout(BUSY_WITHIN):
                 return await asyncio.shield(writing)
@@ -128,7 +127,7 @@ class SqlInbox(Database):
             if not turn.taken_by("caller"):
                 return await writing  # it is being stored at this moment
             writing.cancel()
-            message = f"The timeline {self.path} was busy for {BUSY_WITHIN:g} s."
+            message = f"The timeline {self.place.name} was busy for {BUSY_WITHIN:g} s."
             raise ReadOnly(message) from None
 
     async def writable(self) -> bool:
@@ -165,7 +164,7 @@ class SqlInbox(Database):
         rows = await self.query(_ASIDE, (before or "~", limit))  # every ULID sorts before the tilde
         return [_record(row) for row in rows]
 
-    def _receive(self, connection: sqlite3.Connection, row: tuple[Any, ...]) -> tuple[str, bool]:
+    def _receive(self, connection: Connection, row: tuple[Any, ...]) -> tuple[str, bool]:
         id_, source, delivery_id = row[:3]
         known = delivery_id is not None and connection.execute(_KNOWN, (source, delivery_id)).fetchone()
         if known:
@@ -174,24 +173,31 @@ class SqlInbox(Database):
             message = f"{self.high_water} requests wait to be looked at; no more are taken until they are."
             raise ReadOnly(message)
         connection.execute(_RECEIVE, row)
-        raise_work(connection, [("inbound", f"inbound/{id_}", stamp(self._clock.now()))])
+        raise_work(self._backend, connection, [("inbound", f"inbound/{id_}", stamp(self._clock.now()))])
         return id_, False
 
-    def _crowded(self, connection: sqlite3.Connection) -> bool:
+    def _crowded(self, connection: Connection) -> bool:
         if self._full or self._received % self.counted_every == 0:
             self._full = connection.execute(_PENDING).fetchone()[0] >= self.high_water
         self._received += 1
         return self._full
 
 
-def check_pending(connection: sqlite3.Connection, done: Sequence[InboundDone]) -> None:
+def _stored(connection: Connection, received: tuple[str, bool]) -> bool:
+    """Say whether a request whose commit was not answered is stored."""
+    return connection.execute("SELECT 1 FROM inbound WHERE id=?", received[:1]).fetchone() is not None
+
+
+def check_pending(backend: Backend, connection: Connection, done: Sequence[InboundDone]) -> None:
     """Hold the ends of requests to what is stored.
 
     Raises RequestTaken for a request that has ended, AlertEnded for alerts said to fire that have ended, and Conflict
     for a request that was never stored.
     """
-    for one in done:
-        row = connection.execute("SELECT outcome FROM inbound WHERE id=?", (one.id,)).fetchone()
+    # Two requests about one alert are judged one after the other, whatever process takes them.
+    backend.hold(connection, sorted({alert.fingerprint for one in done for alert in one.alerts}))
+    for one in sorted(done, key=lambda one: one.id):
+        row = connection.execute(f"SELECT outcome FROM inbound WHERE id=?{backend.lock}", (one.id,)).fetchone()  # noqa: S608  constants
         if row is None:
             message = f"Inbound {one.id} was never stored."
             raise Conflict(message)
@@ -203,7 +209,7 @@ def check_pending(connection: sqlite3.Connection, done: Sequence[InboundDone]) -
             raise AlertEnded(ended)
 
 
-def _has_ended(connection: sqlite3.Connection, alert: Alert) -> bool:
+def _has_ended(connection: Connection, alert: Alert) -> bool:
     """Say whether an alert that intake takes for firing is over: its occurrence ended, or a newer one is known."""
     if alert.status != "firing" or "out_of_order" in alert.flags:
         return False
@@ -211,11 +217,13 @@ def _has_ended(connection: sqlite3.Connection, alert: Alert) -> bool:
     return connection.execute(_ENDED, (alert.fingerprint, at, at)).fetchone() is not None
 
 
-def end_inbound(connection: sqlite3.Connection, rows: InboundRows, now: str) -> None:
+def end_inbound(connection: Connection, rows: InboundRows, now: str) -> None:
     """Write the ends of requests and count their alerts."""
     for (outcome, error, alerts, incidents, id_), occurrences in rows:
         connection.execute(_DONE, (outcome, error, now, alerts, incidents, id_))
-        connection.executemany(_OCCURRENCE, [(name, at, status, now, where) for name, at, status, where in occurrences])
+        connection.executemany(
+            _OCCURRENCE, [(name, at, status, now, name, at, where) for name, at, status, where in occurrences]
+        )
 
 
 InboundRows = Sequence[tuple[tuple[str, str, str, str, str], Sequence[tuple[str, str, str, str]]]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bot.store.database import Database, text
+from bot.store.database import Connection, Database, text
 
 AT_ONCE = 500  # SQLite takes a limited number of values in one statement
 
@@ -24,7 +24,7 @@ class SqlPeople(Database):
         """Remember how people are called, by id."""
         text(*names, *names.values())
         sql = "INSERT INTO person(id,name) VALUES(?,?) ON CONFLICT(id) DO UPDATE SET name=excluded.name"
-        await self._writing(lambda connection: connection.executemany(sql, list(names.items())).close())
+        await self._writing(lambda connection: _ran(connection, sql, sorted(names.items())))
 
     async def erase(self, *, refs: Sequence[str] = (), people: Sequence[str] = ()) -> None:
         """Forget texts and names; the timeline keeps its references and still verifies."""
@@ -33,7 +33,7 @@ class SqlPeople(Database):
 
     async def _erase(self, sql: str, keys: Sequence[str]) -> None:
         rows = [(key,) for key in keys]
-        await self._writing(lambda connection: connection.executemany(sql, rows).close())
+        await self._writing(lambda connection: _ran(connection, sql, rows))
 
     async def _pairs(self, sql: str, keys: Sequence[str]) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -41,3 +41,8 @@ class SqlPeople(Database):
             some = keys[at : at + AT_ONCE]
             found |= dict(await self.query(f"{sql} IN ({','.join('?' * len(some))})", some))
         return found
+
+
+def _ran(connection: Connection, sql: str, rows: Sequence[Sequence[str]]) -> None:
+    if rows:
+        connection.executemany(sql, rows)

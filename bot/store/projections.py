@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 from bot.domain.entries import Recorded
 from bot.store import chain
-from bot.store.database import Database
+from bot.store.database import Backend, Connection, Database
 
 Row = Mapping[str, Any]
 Project = Callable[[Sequence[Recorded], Row | None], Row | None]
@@ -21,7 +20,9 @@ AFTER = "incident0"  # the first text after everything that begins with the pref
 CHUNK = 100  # streams made again in one transaction, so that a rebuild never keeps the writer long
 
 _NAMES = ",".join(COLUMNS)
-_SAVE = f"INSERT OR REPLACE INTO incident({_NAMES},tail) VALUES(?,?,?,?,?,?)"
+_SAVE = f"INSERT INTO incident({_NAMES},tail) VALUES(?,?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET " + ",".join(
+    f"{name}=excluded.{name}" for name in (*COLUMNS[1:], "tail")
+)
 _STREAMS = "SELECT DISTINCT stream FROM timeline WHERE stream > ? AND stream < ? ORDER BY stream LIMIT ?"
 _STRAYS = "DELETE FROM incident WHERE NOT EXISTS (SELECT 1 FROM timeline WHERE stream = incident.id)"
 
@@ -46,14 +47,23 @@ class SqlIncidents(Database):
     async def counted(self) -> tuple[int, dict[str, int]]:
         """Count, over the whole timeline, how often somebody acted alone, and the presses without effect by reason."""
         (glass,) = (await self.query("SELECT count(*) FROM timeline WHERE type='glass.broken'"))[0]
+        reason, times = (self._backend.member("body", name) for name in ("reason", "times"))
         refused = await self.query(
-            "SELECT json_extract(body,'$.reason'), sum(json_extract(body,'$.times')) FROM timeline"
-            " WHERE type='approval.refused' GROUP BY 1"
+            f"SELECT {reason}, sum(CAST({times} AS integer)) FROM timeline WHERE type='approval.refused' GROUP BY 1"  # noqa: S608  constants
         )
         return glass, {str(reason): int(times) for reason, times in refused}
 
+    async def rebuild(self, project: Project) -> int:
+        """Make the list again from the timeline alone, also beside a running `serve`; give the number of incidents."""
+        await self._writing(lambda connection: _none(connection.execute(_STRAYS)))
+        last: str | None = PREFIX
+        while last is not None:
+            last = await self._writing(partial(_remake, self._backend, after=last, project=project))
+        ((count,),) = await self.query("SELECT count(*) FROM incident")
+        return int(count)
 
-def project_rows(connection: sqlite3.Connection, written: Sequence[Recorded], project: Project) -> None:
+
+def project_rows(connection: Connection, written: Sequence[Recorded], project: Project) -> None:
     """Bring the list up to date with entries just written."""
     ours = sorted((one for one in written if one.stream.startswith(PREFIX)), key=lambda one: (one.stream, one.version))
     for stream, group in groupby(ours, key=lambda one: one.stream):
@@ -62,38 +72,26 @@ def project_rows(connection: sqlite3.Connection, written: Sequence[Recorded], pr
         _save(connection, stream, project(list(group), before))
 
 
-def rebuild(connection: sqlite3.Connection, project: Project) -> int:
-    """Make the list again from the timeline alone, also beside a running `serve`; give the number of incidents."""
-    connection.execute(_STRAYS)
-    last: str | None = PREFIX
-    while last is not None:
-        last = _remake(connection, last, project)
-    return int(connection.execute("SELECT count(*) FROM incident").fetchone()[0])
-
-
-def _remake(connection: sqlite3.Connection, after: str, project: Project) -> str | None:
+def _remake(backend: Backend, connection: Connection, after: str, project: Project) -> str | None:
     """Make some rows again and give the last, None when there were no more."""
-    with _transaction(connection):
-        streams = [stream for (stream,) in connection.execute(_STREAMS, (after, AFTER, CHUNK))]
-        for stream in streams:
-            _save(connection, stream, project(list(_entries(connection, stream)), None))
+    streams = [stream for (stream,) in connection.execute(_STREAMS, (after, AFTER, CHUNK)).fetchall()]
+    backend.heads(connection, streams, ())  # nobody moves them on until their rows are written
+    for stream in streams:
+        _save(connection, stream, project(list(_entries(connection, stream)), None))
     return streams[-1] if streams else None
 
 
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    with connection:  # commits, or rolls back when something is raised
-        yield
+def _none(_: object) -> None:
+    """Give nothing of what a statement gave."""
 
 
-def _save(connection: sqlite3.Connection, stream: str, row: Row | None) -> None:
+def _save(connection: Connection, stream: str, row: Row | None) -> None:
     if row is None:
         connection.execute("DELETE FROM incident WHERE id=?", (stream,))
     else:
         connection.execute(_SAVE, (*(row[name] for name in COLUMNS), stream[::-1]))
 
 
-def _entries(connection: sqlite3.Connection, stream: str) -> Iterator[Recorded]:
+def _entries(connection: Connection, stream: str) -> Iterator[Recorded]:
     rows = connection.execute(f"SELECT {chain.COLUMNS} FROM timeline WHERE stream=? ORDER BY version", (stream,))  # noqa: S608  constants
     return (chain.recorded(chain.Row(*row)) for row in rows)

@@ -10,6 +10,11 @@ from bot.store.database import Database, text
 
 _COLUMNS = "stream,kind,episode,cursor,channel,ts,state,attempted_at,digest"
 
+_SAVE = (
+    f"INSERT INTO surface({_COLUMNS}) VALUES(?,?,?,?,?,?,?,?,?) ON CONFLICT(stream,kind,episode) DO UPDATE SET "
+    + ",".join(f"{name}=excluded.{name}" for name in _COLUMNS.split(",")[3:])
+)
+
 
 class SqlSurfaces(Database):
     """The port SurfaceTable."""
@@ -25,13 +30,16 @@ class SqlSurfaces(Database):
         texts = (shown.channel, shown.ts, shown.state)
         text(shown.stream, shown.kind, *texts, shown.digest)
         row = (shown.stream, shown.kind, shown.episode, shown.cursor, *texts, at, shown.digest)
-        sql = f"INSERT OR REPLACE INTO surface({_COLUMNS}) VALUES(?,?,?,?,?,?,?,?,?)"
-        await self._writing(lambda connection: connection.execute(sql, row).close())
+        await self._writing(lambda connection: _none(connection.execute(_SAVE, row)))
 
     async def posted_at(self, channel: str, ts: str) -> Shown | None:
         """Find the record of a message we posted."""
         rows = await self.query(f"SELECT {_COLUMNS} FROM surface WHERE channel=? AND ts=?", (channel, ts))  # noqa: S608  a constant
         return next((_shown(row) for row in rows), None)
+
+
+def _none(_: object) -> None:
+    """Give nothing of what a statement gave."""
 
 
 def _shown(row: tuple[Any, ...]) -> Shown:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -11,31 +10,23 @@ from bot.domain.entries import Entry, Recorded
 from bot.errors import Conflict
 from bot.ports import Append, Clock, Write
 from bot.store import chain
-from bot.store.database import connect, end_process, path_of, text
+from bot.store.database import Backend, Connection, Head, end_process, text
 from bot.store.inbox import InboundRows, SqlInbox, check_pending, end_inbound, inbound_rows
 from bot.store.people import SqlPeople
+from bot.store.place import path_of
 from bot.store.projections import Project, SqlIncidents, project_rows
+from bot.store.sqlite import connect
 from bot.store.surfaces import SqlSurfaces
 from bot.store.work import SqlWork, raise_work, work_rows
 
 IN_THREAD = 50  # alerts in one append; writing more of them as text would hold up the event loop
 __all__ = ["Store", "connect", "path_of"]
 
-_HEAD = "SELECT version,epoch,digest,at FROM timeline WHERE stream=? ORDER BY version DESC LIMIT 1"
-_INSERT = f"INSERT INTO timeline({chain.COLUMNS}) VALUES(?,?,?,?,?,?,?,?,?,?)"
-_SAID = "INSERT OR IGNORE INTO said(ref,salt,text) VALUES(?,?,?)"
+_SAID = "INSERT INTO said(ref,salt,text) VALUES(?,?,?) ON CONFLICT DO NOTHING"
+_DIGEST = "SELECT digest FROM timeline WHERE stream=? AND version=?"
 _READ = f"SELECT {chain.COLUMNS} FROM timeline WHERE stream=? AND version>? ORDER BY version"  # noqa: S608  constants
 
 
-@dataclass(frozen=True, slots=True)
-class _Head:
-    version: int = 0
-    epoch: int = 0
-    digest: str = ""
-    at: str = ""
-
-
-_NEW = _Head()
 _Body = tuple[Entry, str]
 
 
@@ -51,7 +42,7 @@ class _Prepared:
 
 
 class Store(SqlInbox, SqlWork, SqlSurfaces, SqlPeople, SqlIncidents):
-    """Timeline, Inbox, WorkTable and SurfaceTable over one migrated SQLite file.
+    """Timeline, Inbox, WorkTable and SurfaceTable over one migrated database.
 
     `project` gives the row of the incident list after new entries of one stream, None for no row; without it the list
     is not kept. `on_crash` is told when the writer dies; by default the process ends.
@@ -65,7 +56,7 @@ class Store(SqlInbox, SqlWork, SqlSurfaces, SqlPeople, SqlIncidents):
         project: Project | None = None,
         on_crash: Callable[[BaseException], None] = end_process,
     ) -> None:
-        """Open the file of `url`; the schema must be there (see `bot.store.schema.migrate`)."""
+        """Open the database of `url`; the schema must be there (see `bot.store.schema.migrate`)."""
         super().__init__(url, clock, on_crash=on_crash)
         self._project = project
 
@@ -77,7 +68,7 @@ class Store(SqlInbox, SqlWork, SqlSurfaces, SqlPeople, SqlIncidents):
         """
         large = sum(len(getattr(entry, "alerts", ())) for write in append.writes for entry in write.entries) > IN_THREAD
         prepared = await asyncio.to_thread(_prepared, append) if large else _prepared(append)
-        written = await self._writing(lambda connection: self._append(connection, append, prepared))
+        written = await self._writing(lambda connection: self._append(connection, append, prepared), _stands)
         if prepared.work:
             self.ring()
         return written
@@ -90,20 +81,36 @@ class Store(SqlInbox, SqlWork, SqlSurfaces, SqlPeople, SqlIncidents):
             ]
         )
 
-    def _append(self, connection: sqlite3.Connection, append: Append, prepared: _Prepared) -> list[Recorded]:
+    async def changed(self) -> tuple[list[tuple[str, int, str]], int]:
+        """Give the heads (stream, version, digest) no checkpoint covers, and how many entries are covered with them."""
+        return await self._reading(self._backend.changed)
+
+    def _append(self, connection: Connection, append: Append, prepared: _Prepared) -> list[Recorded]:
         at = self._clock.now()
         if append.until is not None and at >= append.until:
             message = "Its time is over."
             raise Conflict(message)
-        heads, now = _checked(connection, append), chain.stamp(at)
-        written = _write(connection, prepared, heads, now)
+        heads, now = self._checked(connection, append), chain.stamp(at)
+        written = _write(self._backend, connection, prepared, heads, now)
         end_inbound(connection, prepared.inbound, now)
-        raise_work(connection, prepared.work)
+        raise_work(self._backend, connection, prepared.work)
         if prepared.said:
             connection.executemany(_SAID, prepared.said)
         if self._project is not None:
             project_rows(connection, written, self._project)
         return written
+
+    def _checked(self, connection: Connection, append: Append) -> dict[str, Head]:
+        """Read every head inside the transaction and hold the append to what it depends on."""
+        written = [write.stream for write in append.writes]
+        heads = dict(self._backend.heads(connection, list(append.given), written))
+        expected = [*append.given.items(), *((write.stream, write.expect) for write in append.writes)]
+        for stream, epoch in expected:
+            if epoch is not None and heads[stream].epoch != epoch:
+                message = f"{stream} is at epoch {heads[stream].epoch}, not {epoch}."
+                raise Conflict(message)
+        check_pending(self._backend, connection, append.inbound)
+        return heads
 
 
 def _prepared(append: Append) -> _Prepared:
@@ -123,47 +130,33 @@ def _prepared(append: Append) -> _Prepared:
     )
 
 
-def _checked(connection: sqlite3.Connection, append: Append) -> dict[str, _Head]:
-    """Read every head inside the transaction and hold the append to what it depends on."""
-    streams = {*append.given, *(write.stream for write in append.writes)}
-    heads = {stream: _head(connection, stream) for stream in streams}
-    expected = [*append.given.items(), *((write.stream, write.expect) for write in append.writes)]
-    for stream, epoch in expected:
-        if epoch is not None and heads[stream].epoch != epoch:
-            message = f"{stream} is at epoch {heads[stream].epoch}, not {epoch}."
-            raise Conflict(message)
-    check_pending(connection, append.inbound)
-    return heads
-
-
-def _head(connection: sqlite3.Connection, stream: str) -> _Head:
-    row = connection.execute(_HEAD, (stream,)).fetchone()
-    return _Head(*row) if row else _NEW
-
-
-def _write(connection: sqlite3.Connection, prepared: _Prepared, heads: dict[str, _Head], now: str) -> list[Recorded]:
-    if not prepared.writes:
-        return []
-    (seq,) = connection.execute("SELECT coalesce(max(seq),0) FROM timeline").fetchone()
+def _write(
+    backend: Backend, connection: Connection, prepared: _Prepared, heads: dict[str, Head], now: str
+) -> list[Recorded]:
     rows: list[chain.Row] = []
-    written: list[Recorded] = []
+    entries: list[Entry] = []
     for write, bodies in prepared.writes:
         for entry, body in bodies:
-            row = _next(seq + len(rows) + 1, write.stream, heads[write.stream], entry, body, now)
-            heads[write.stream] = _Head(row.version, row.epoch, row.digest, row.at)
+            row = _next(write.stream, heads[write.stream], entry, body, now)
+            heads[write.stream] = Head(row.version, row.epoch, row.digest, row.at)
             rows.append(row)
-            written.append(
-                Recorded(
-                    row.seq, row.stream, row.version, row.epoch, chain.unstamp(row.at), entry, row.prev, row.digest
-                )
-            )
-    connection.executemany(_INSERT, rows)
-    return written
+            entries.append(entry)
+    places = backend.insert(connection, rows) if rows else []
+    return [
+        Recorded(seq, row.stream, row.version, row.epoch, chain.unstamp(row.at), entry, row.prev, row.digest)
+        for seq, row, entry in zip(places, rows, entries, strict=True)
+    ]
 
 
-def _next(seq: int, stream: str, head: _Head, entry: Entry, body: str, now: str) -> chain.Row:
+def _stands(connection: Connection, written: list[Recorded]) -> bool:
+    """Say whether an append whose commit was not answered is in the timeline."""
+    last = written[-1] if written else None
+    return last is not None and connection.execute(_DIGEST, (last.stream, last.version)).fetchone() == (last.digest,)
+
+
+def _next(stream: str, head: Head, entry: Entry, body: str, now: str) -> chain.Row:
     """Place an entry after the head of its stream; time in a stream never goes back, whatever the clock does."""
     version, at = head.version + 1, max(now, head.at)
     epoch = head.epoch if entry.commutes else version
     digest = chain.digest_of(stream, version, epoch, at, entry.type, entry.number, body, head.digest)
-    return chain.Row(seq, stream, version, epoch, at, entry.type, entry.number, body, head.digest, digest)
+    return chain.Row(0, stream, version, epoch, at, entry.type, entry.number, body, head.digest, digest)

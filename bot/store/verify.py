@@ -13,9 +13,9 @@ from bot.errors import TimelineError
 from bot.store import chain
 from bot.store.anchors import Anchors
 from bot.store.checkpoints import public_of
-from bot.store.database import connect
 from bot.store.finding import Finding
 from bot.store.links import Links
+from bot.store.sqlite import connect
 
 UNDECODABLE = "Could not decode to UTF-8"  # what SQLite says of bytes that are no text
 MOST = 1000  # findings kept: a file broken throughout is said to be, in constant memory

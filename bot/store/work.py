@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
 from bot.ports import Work
 from bot.store.chain import stamp, unstamp
-from bot.store.database import Database, text
+from bot.store.database import Backend, Connection, Database, Due, text
 
 _RAISE = (
     "INSERT INTO work(lane,stream,at,turn,tries) VALUES(?,?,?,1,0) "
-    "ON CONFLICT(lane,stream) DO UPDATE SET at=min(at,excluded.at), turn=turn+1"
+    "ON CONFLICT(lane,stream) DO UPDATE SET "
+    "at=CASE WHEN work.at < excluded.at THEN work.at ELSE excluded.at END, turn=work.turn+1"
 )
 _RETRY = (
     "UPDATE work SET at=CASE turn WHEN ? THEN ? ELSE at END, tries=CASE WHEN ? THEN tries+1 ELSE 0 END "
@@ -36,15 +36,20 @@ class SqlWork(Database):
             if (lane, stream) not in running
         ][:limit]
 
+    async def next(self, lane: str, stream: str) -> Work | None:
+        """Give what is recorded for one stream in one lane, due or not."""
+        rows = await self.query("SELECT at,turn,tries FROM work WHERE lane=? AND stream=?", (lane, stream))
+        return next((Work(lane, stream, unstamp(at), turn, tries) for at, turn, tries in rows), None)
+
     async def finish(self, work: Work, again: datetime | None = None, *, failed: bool = False) -> None:
         """End this turn: delete it or put it at `again`; a turn raised meanwhile stays due. A success forgets the tries."""
         at = stamp(again) if again else None
-        await self._writing(lambda connection: _finish(connection, work, at, failed=failed))
+        await self._writing(lambda connection: _finish(self._backend, connection, work, at, failed=failed))
 
     async def wake(self, work: Sequence[Work]) -> None:
         """Record work outside an append."""
         rows = work_rows(work)
-        await self._writing(lambda connection: raise_work(connection, rows))
+        await self._writing(lambda connection: raise_work(self._backend, connection, rows))
         self.ring()
 
 
@@ -52,17 +57,22 @@ def work_rows(work: Sequence[Work]) -> list[tuple[str, str, str]]:
     """Give the texts to be stored, ahead of the writer."""
     for one in work:
         text(one.lane, one.stream)
-    return [(one.lane, one.stream, stamp(one.at)) for one in work]
+    return sorted(
+        (one.lane, one.stream, stamp(one.at)) for one in work
+    )  # one order, so that no two wait for each other
 
 
-def raise_work(connection: sqlite3.Connection, rows: Sequence[tuple[str, str, str]]) -> None:
+def raise_work(backend: Backend, connection: Connection, rows: Due) -> None:
     """Make work due: the earliest time stays, and the turn rises, so that a turn under way cannot end it."""
     if rows:
         connection.executemany(_RAISE, rows)
+        backend.defer(connection, rows)
 
 
-def _finish(connection: sqlite3.Connection, work: Work, again: str | None, *, failed: bool) -> None:
+def _finish(backend: Backend, connection: Connection, work: Work, again: str | None, *, failed: bool) -> None:
     if again is None:
         connection.execute("DELETE FROM work WHERE lane=? AND stream=? AND turn=?", (work.lane, work.stream, work.turn))
     # What is still there was raised meanwhile, or goes on: its time is touched only when the turn is ours.
     connection.execute(_RETRY, (work.turn, again, failed, work.lane, work.stream))
+    if again is not None:
+        backend.defer(connection, [(work.lane, work.stream, again)])

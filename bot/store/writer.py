@@ -10,9 +10,10 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from bot.errors import Conflict, LastgoodError, ReadOnly, TimelineError
+from bot.store.database import Answer, Job, Sure
 
 GROUP = 256
 CAUSES = {
@@ -24,8 +25,6 @@ CAUSES = {
     "SQLITE_CORRUPT": "the file is damaged",
     "SQLITE_NOTADB": "the file is not a database",
 }
-Answer = TypeVar("Answer")
-Job = Callable[[sqlite3.Connection], Answer]
 
 
 @dataclass(slots=True)
@@ -66,12 +65,13 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="timeline-writer", daemon=True)
         self._thread.start()
 
-    async def run(self, job: Job[Answer]) -> Answer:
+    async def run(self, job: Job[Answer], sure: Sure | None = None) -> Answer:
         """Run a job and wait for its commit. Once asked for, it runs to its end even when the caller is cancelled."""
-        return await self.submit(job)
+        return await self.submit(job, sure)
 
-    def submit(self, job: Job[Answer]) -> asyncio.Future[Answer]:
+    def submit(self, job: Job[Answer], sure: Sure | None = None) -> asyncio.Future[Answer]:
         """Ask for a job; the future has its answer after the commit. Raises TimelineError when nothing is written any more."""
+        del sure  # a file says whether it has committed
         loop = asyncio.get_running_loop()
         request = _Request(job, loop.create_future(), loop)
         with self._door:

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 NEWCOMER = Path(__file__).with_name("newcomer")
-ROOMS = ("bot", "adapters", "runbooks", "tests/conftest.py", "pyproject.toml", "README.md")
+ROOMS = ("bot", "adapters", "runbooks", "tests/conftest.py", "tests/postgres.py", "pyproject.toml", "README.md")
 CONFIG = """\
 version: 1
 slack: {channel: C0INCIDENTS}

@@ -14,8 +14,18 @@ from bot.store.schema import migrate
 from bot.store.timeline import Store
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what asks for a database on both kinds, unless it is about files."""
+    named = any("url" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "url" in metafunc.fixturenames and not named:
+        of_files = metafunc.definition.get_closest_marker("of_files")
+        metafunc.parametrize("url", ["sqlite"] if of_files else ["sqlite", "postgres"], indirect=True)
+
+
 @pytest.fixture
-def url(tmp_path: Path) -> str:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "postgres":
+        return str(request.getfixturevalue("postgres").database())
     url = f"sqlite:///{tmp_path}/site.db"
     migrate(url)
     return url

@@ -14,8 +14,9 @@ from bot.domain.entries import CheckpointSigned, Entry
 from bot.errors import ConfigError
 from bot.ports import Append, Write
 from bot.store import checkpoints
+from bot.store.copying import verify_at
+from bot.store.place import place_of
 from bot.store.timeline import Store
-from bot.store.verify import verify
 
 Make = Callable[..., Append]
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -54,7 +55,7 @@ async def test_what_is_appended_while_a_checkpoint_is_made_is_in_the_next(store:
     if last is not None and isinstance(last.entry, CheckpointSigned):
         covered |= last.entry.heads
     assert covered["incident/A"] == (30, row.digest)
-    assert verify(store.path).unanchored == 0
+    assert verify_at(store.place).unanchored == 0
 
 
 async def test_a_checkpoint_signs_its_count_and_the_one_before(store: Store, write: Make) -> None:
@@ -100,13 +101,13 @@ async def test_an_exported_line_is_found_among_other_output(store: Store, write:
     (found,) = checkpoints.read_exported(["listening", '{"event":"start"}', line, ""])
     assert found == orjson.loads(line)
     assert (found["checkpoint"], found["key"]) == (signed.digest, checkpoints.public(KEY))
-    assert verify(store.path, [found], checkpoints.public(KEY)).ok
+    assert verify_at(store.place, [found], checkpoints.public(KEY)).ok
 
 
 def test_a_key_is_made_once_beside_the_database_for_its_owner_only(tmp_path: Path) -> None:
     database = tmp_path / "site.db"
-    made = checkpoints.load_key(None, database)
-    assert checkpoints.public(checkpoints.load_key("", database)) == checkpoints.public(made)
+    made = checkpoints.load_key(None, place_of(str(database)))
+    assert checkpoints.public(checkpoints.load_key("", place_of(str(database)))) == checkpoints.public(made)
     (file,) = tmp_path.iterdir()
     assert (file.name, file.stat().st_mode & 0o777) == ("site.db.key", 0o600)
 
@@ -115,7 +116,9 @@ def test_a_key_is_read_as_hexadecimal_or_pem(tmp_path: Path) -> None:
     pem = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     public_pem = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     for value in (pem, "00" * 32, f"  {'00' * 32}\n"):
-        assert checkpoints.public(checkpoints.load_key(value, tmp_path / "x.db")) == checkpoints.public(KEY)
+        assert checkpoints.public(checkpoints.load_key(value, place_of(str(tmp_path / "x.db")))) == checkpoints.public(
+            KEY
+        )
     for value in (public_pem, checkpoints.public(KEY) + "\n"):
         assert checkpoints.public_of(value) == checkpoints.public(KEY)
     assert list(tmp_path.iterdir()) == []
@@ -127,7 +130,7 @@ def test_a_key_of_another_kind_is_refused_without_being_shown(tmp_path: Path) ->
     public_pem = other.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     for value in (pem, "not a key", "00" * 31, "-----BEGIN"):
         with pytest.raises(ConfigError, match="LASTGOOD_SIGNING_KEY") as refused:
-            checkpoints.load_key(value, tmp_path / "x.db")
+            checkpoints.load_key(value, place_of(str(tmp_path / "x.db")))
         assert value not in str(refused.value)
     for value in (public_pem, "00"):
         with pytest.raises(ConfigError):

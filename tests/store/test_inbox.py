@@ -117,6 +117,7 @@ async def test_an_alert_that_is_over_cannot_be_taken_for_firing(
     await store.append(Append(inbound=(replace(fires, alerts=marked),)))
 
 
+@pytest.mark.of_files
 async def test_a_request_that_had_to_wait_too_long_is_refused_and_never_stored(store: Store) -> None:
     holder = sqlite3.connect(store.path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
@@ -132,6 +133,7 @@ async def test_a_request_that_had_to_wait_too_long_is_refused_and_never_stored(s
     assert await store.pending() == 1
 
 
+@pytest.mark.of_files
 async def test_a_timeline_that_refuses_to_be_written_is_not_writable(store: Store) -> None:
     with sqlite3.connect(store.path) as other:
         other.execute("CREATE TRIGGER full BEFORE UPDATE ON meta BEGIN SELECT raise(ABORT,'no'); END")

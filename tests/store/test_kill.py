@@ -17,6 +17,8 @@ from bot.ports import Append
 from bot.store.timeline import Store
 from bot.store.verify import verify
 
+pytestmark = pytest.mark.of_files
+
 APPEND = """
 import asyncio, sys
 from bot.clock import SystemClock

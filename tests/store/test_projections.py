@@ -5,13 +5,13 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.clock import ManualClock
 from bot.domain.entries import Entry, NoteAdded, PolicyLoaded, Recorded
 from bot.ports import Append, Write
-from bot.store.projections import rebuild
 from bot.store.schema import migrate
 from bot.store.timeline import Store, connect
 
@@ -62,6 +62,7 @@ async def test_an_incident_is_found_by_its_last_characters_in_either_case(url: s
         assert await store.ending("%") == await store.ending("Q") == []
 
 
+@pytest.mark.of_files
 async def test_looking_for_either_uses_an_index(url: str, clock: ManualClock) -> None:
     async with Store(url, clock) as store:
         for sql in (
@@ -101,7 +102,7 @@ async def _grown_and_rebuilt(url: str, steps: list[tuple[str, Entry]]) -> None:
         connection.execute("DELETE FROM incident WHERE id='incident/A'")
         connection.execute("UPDATE incident SET model='wrong', open=7")
         connection.execute("INSERT INTO incident VALUES('incident/Z','','','',1,'Z')")
-        assert rebuild(connection, counted) == len(grown)
+        assert await store.rebuild(counted) == len(grown)
         connection.close()
         assert await store.query(table) == grown
 
@@ -110,8 +111,6 @@ async def test_a_rebuild_in_many_chunks_finds_every_stream(url: str, clock: Manu
     async with Store(url, clock, project=counted) as store:
         await asyncio.gather(*(put(store, f"incident/{number:026}", fact(number)) for number in range(350)))
         before = await store.query("SELECT * FROM incident ORDER BY id")
-        connection = connect(store.path, write=True)
-        connection.execute("DELETE FROM incident")
-        assert rebuild(connection, counted) == 350
-        connection.close()
+        await store._writing(lambda connection: connection.execute("DELETE FROM incident").close())
+        assert await store.rebuild(counted) == 350
         assert await store.query("SELECT * FROM incident ORDER BY id") == before

@@ -15,8 +15,10 @@ from sqlmodel import SQLModel
 from bot.clock import ManualClock
 from bot.errors import TimelineError
 from bot.store import schema, tables
-from bot.store.database import path_of
+from bot.store.place import path_of
 from bot.store.timeline import Store, connect
+
+pytestmark = pytest.mark.of_files
 
 
 def test_migrations_make_exactly_the_tables_that_are_declared(url: str) -> None:
@@ -90,7 +92,7 @@ def test_a_url_names_a_file(url: str, path: str) -> None:
     assert path_of(url) == Path(path)
 
 
-@pytest.mark.parametrize("url", ["postgresql+psycopg://db/x", "sqlite://", "sqlite:///"])
+@pytest.mark.parametrize("url", ["mysql://db/x", "sqlite://", "sqlite:///"])
 def test_a_url_of_something_else_is_refused(url: str) -> None:
     with pytest.raises(TimelineError, match="names no database"):
         path_of(url)

@@ -15,8 +15,8 @@ from bot.domain.value import canonical, digest
 from bot.errors import Conflict, Tampered, TimelineError
 from bot.ports import Append, InboundDone, Inbox, Said, SurfaceTable, Timeline, Work, WorkTable, Write
 from bot.store import chain
+from bot.store.copying import verify_at
 from bot.store.timeline import Store, connect
-from bot.store.verify import verify
 
 Fact = Callable[[int], Entry]
 Make = Callable[..., Append]
@@ -173,6 +173,7 @@ async def test_an_unknown_inbound_id_conflicts(store: Store, write: Make) -> Non
     assert await store.read("incident/A") == []
 
 
+@pytest.mark.of_files
 async def test_a_body_that_was_changed_is_not_read_as_if_it_were_true(store: Store, write: Make) -> None:
     await store.append(write("incident/A"))
     _rewrite(store, "body='{}'")
@@ -180,6 +181,7 @@ async def test_a_body_that_was_changed_is_not_read_as_if_it_were_true(store: Sto
         await store.read("incident/A")
 
 
+@pytest.mark.of_files
 async def test_an_entry_of_a_later_version_is_named(store: Store, write: Make) -> None:
     await store.append(write("incident/A"))
     _rewrite(store, "type='model.dreamt'")
@@ -195,7 +197,7 @@ async def test_people_and_texts_can_be_forgotten_and_the_chain_holds(store: Stor
     await store.erase(refs=["ref"], people=["U0ANA"])
     assert "U0ANA" not in await store.everybody()
     assert await store.said(["ref"]) == {}
-    assert verify(store.path).ok
+    assert verify_at(store.place).ok
 
 
 @pytest.mark.parametrize(
@@ -214,6 +216,7 @@ async def test_people_and_texts_can_be_forgotten_and_the_chain_holds(store: Stor
     ],
 )
 @pytest.mark.parametrize("recursive", ["ON", "OFF"])
+@pytest.mark.of_files
 async def test_the_database_refuses_to_change_what_is_written(
     store: Store, write: Make, attack: str, recursive: str
 ) -> None:

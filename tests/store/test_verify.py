@@ -24,6 +24,8 @@ from bot.store.schema import migrate
 from bot.store.timeline import Store
 from bot.store.verify import Report, verify
 
+pytestmark = pytest.mark.of_files
+
 KEY, STRANGER = (Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (1, 2))
 STREAMS = ("incident/A", "incident/B", "model/prod/fraud")
 NOTE = NoteAdded(person="U0ANA", text_ref="ref")

@@ -16,6 +16,9 @@ from bot.errors import Conflict, ReadOnly, TimelineError
 from bot.ports import Append, Said, Write
 from bot.store.timeline import Store, connect
 from bot.store.verify import verify
+from bot.store.writer import Writer
+
+pytestmark = pytest.mark.of_files
 
 Make = Callable[..., Append]
 
@@ -118,6 +121,7 @@ async def test_a_disk_that_fills_at_any_write_never_leaves_half_an_append(store:
 
 async def test_a_database_held_by_another_process_is_named_and_nobody_waits_twice(store: Store, write: Make) -> None:
     await store._writer.run(lambda c: c.execute("SELECT 1").close())
+    assert isinstance(store._writer, Writer)
     assert store._writer._connection is not None
     store._writer._connection.execute("PRAGMA busy_timeout=200")
     other = connect(store.path, write=True)

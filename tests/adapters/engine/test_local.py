@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.engine.local import BACKOFF, Local
+from adapters.engine._turn import BACKOFF
+from adapters.engine.local import Local
 from bot.clock import SystemClock
 from bot.errors import Conflict
 from bot.ports import Work

@@ -1,6 +1,6 @@
 """The first schema: every table, and the triggers that make the timeline append-only.
 
-A BEFORE INSERT trigger asks that a row follows the last one of its stream and of the whole timeline, so REPLACE cannot
+On SQLite a BEFORE INSERT trigger asks that a row follows the last one of its stream and of the whole timeline, so REPLACE cannot
 put a row in the place of another, even where a connection leaves `recursive_triggers` off.
 """
 
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+
+from bot.store import postgres_schema
 
 revision = "0001"
 down_revision = None
@@ -35,8 +37,17 @@ def upgrade() -> None:
     op.execute("INSERT INTO meta(name, value) VALUES('format', '1')")
 
 
+def _bytewise() -> sa.types.TypeEngine[str]:
+    """Texts compare by their bytes, as SQLite compares them."""
+    return sa.String().with_variant(sa.Text(collation="C"), "postgresql")
+
+
+def _is_postgres() -> bool:
+    return op.get_bind().dialect.name == "postgresql"
+
+
 def _text(name: str, *, null: bool = False) -> sa.Column[str]:
-    return sa.Column(name, sa.String(), nullable=null)
+    return sa.Column(name, _bytewise(), nullable=null)
 
 
 def _number(name: str) -> sa.Column[int]:
@@ -44,17 +55,27 @@ def _number(name: str) -> sa.Column[int]:
 
 
 def _key(name: str) -> sa.Column[str]:
-    return sa.Column(name, sa.String(), primary_key=True)
+    return sa.Column(name, _bytewise(), primary_key=True)
 
 
 def _timeline() -> None:
     op.create_table(
-        "timeline", sa.Column("seq", sa.Integer(), primary_key=True), _text("stream"), _number("version"),
+        "timeline", _place(), _text("stream"), _number("version"),
         _number("epoch"), _text("at"), _text("type"), _number("schema"), sa.Column("body", sa.Text(), nullable=False),
         _text("prev"), _text("digest"), sa.UniqueConstraint("stream", "version"),
     )  # fmt: skip
-    for trigger in TRIGGERS:
-        op.execute(trigger)
+    if _is_postgres():
+        schema = op.get_bind().scalar(sa.text("SELECT quote_ident(current_schema())"))
+        for statement in postgres_schema.statements(str(schema)):
+            op.get_bind().execution_options(no_parameters=True).exec_driver_sql(statement)
+    else:
+        for trigger in TRIGGERS:
+            op.execute(trigger)
+
+
+def _place() -> sa.Column[int]:
+    wide = sa.Integer().with_variant(sa.BigInteger(), "postgresql")
+    return sa.Column("seq", wide, primary_key=True)
 
 
 def _inbox() -> None:
@@ -65,7 +86,8 @@ def _inbox() -> None:
         _text("incidents_json"), sa.UniqueConstraint("source", "delivery_id"),
     )  # fmt: skip
     op.create_index("inbound_outcome", "inbound", ["outcome", "id"])
-    op.create_index("inbound_aside", "inbound", ["source", "error", "id"], sqlite_where=sa.text("error <> ''"))
+    aside = sa.text("error <> ''")
+    op.create_index("inbound_aside", "inbound", ["source", "error", "id"], sqlite_where=aside, postgresql_where=aside)
     op.create_table(
         "occurrence", _key("fingerprint"), _key("starts_at"), _text("status"), _text("last_seen"),
         _number("notify_count"), _number("flap_count"), _text("incident"),

@@ -11,7 +11,6 @@ down_revision = "0001"
 
 def upgrade() -> None:
     """Add the index, and say that entries of these kinds may follow."""
-    op.create_index(
-        "timeline_counted", "timeline", ["type"], sqlite_where=sa.text("type IN ('glass.broken','approval.refused')")
-    )
+    counted = sa.text("type IN ('glass.broken','approval.refused')")
+    op.create_index("timeline_counted", "timeline", ["type"], sqlite_where=counted, postgresql_where=counted)
     op.execute("UPDATE meta SET value='2' WHERE name='format'")
