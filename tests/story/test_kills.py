@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -27,11 +28,42 @@ from tests.story.killable import VERBS
 from tests.story.site import TOKEN, Sli, alert_body, settings, write_config
 
 SCRIPT = Path(__file__).with_name("killable.py")
+SHIFT = "42 0\u00a0%, 41 100\u00a0%"
+TARGET = '{{adapter: memory, versions: ["41", "42"], path: "{folder}/{name}.json"}}'
+QUICK = "recovery: {samples: 1, every: 1s, within: 10s, min_requests: 10, watch: 1s}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the rollback moves, one target after the other."""
+
+    targets: tuple[str, ...]
+
+    def lay_out(self, folder: Path, metrics: str) -> None:
+        """Write a site whose rollback has these steps, in a hurry wherever a story only waits."""
+        written = ", ".join(f"{name}: {TARGET.format(folder=folder, name=name)}" for name in self.targets)
+
+        def config(text: str, folder: Path) -> str:
+            del folder
+            return re.sub(r"targets: \{.*\}\n", f"targets: {{{written}}}\n", text)
+
+        write_config(folder, metrics, config=config)
+        book = folder / "runbooks" / "fraud.yaml"
+        steps = ", ".join(
+            f"{{target: {name}, after: [{before}]}}" if before else f"{{target: {name}}}"
+            for before, name in zip(("", *self.targets), self.targets, strict=False)
+        )
+        text = book.read_text().replace("{target: route}", steps)
+        book.write_text(re.sub(r"recovery: \{.*\}", QUICK, text))
+
+
+ONE, THREE = Plan(("route",)), Plan(("route", "edge", "batch"))
 
 
 @dataclass
 class World:
     folder: Path
+    plan: Plan
     slack: SlackLookalike
     processes: list[asyncio.subprocess.Process] = field(default_factory=list)
 
@@ -62,13 +94,17 @@ class World:
         found = await self.entries()
         return fold(found) if found else None
 
+    def shifts(self) -> dict[str, list[str]]:
+        """Give what each target was moved to, one line a shift."""
+        files = {name: self.folder / f"{name}.json.effects" for name in self.plan.targets}
+        return {name: file.read_text().splitlines() if file.exists() else [] for name, file in files.items()}
+
     def effects(self) -> list[str]:
-        path = self.folder / "split.json.effects"
-        return path.read_text().splitlines() if path.exists() else []
+        return [line for lines in self.shifts().values() for line in lines]
 
 
 @asynccontextmanager
-async def world(folder: Path) -> AsyncIterator[World]:
+async def world(folder: Path, plan: Plan) -> AsyncIterator[World]:
     folder.mkdir(exist_ok=True)
     app, sli = web.Application(), Sli()
     app.router.add_get("/metrics", sli.answer)
@@ -77,8 +113,8 @@ async def world(folder: Path) -> AsyncIterator[World]:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     slack = SlackLookalike(SystemClock())
     await slack.start()
-    write_config(folder, f"http://127.0.0.1:{runner.addresses[0][1]}/metrics")
-    made = World(folder, slack)
+    plan.lay_out(folder, f"http://127.0.0.1:{runner.addresses[0][1]}/metrics")
+    made = World(folder, plan, slack)
     try:
         yield made
     finally:
@@ -105,7 +141,7 @@ async def nudge(made: World) -> bool:
     elif found.phase is Phase.WAITING:
         for user in ("U0ANA", "U0PRIYA"):
             await made.slack.click(user, "approve")
-    elif found.firing and made.effects():
+    elif found.firing and all(made.shifts().values()):
         await post(made, "resolved")  # as soon as traffic has moved, however slowly this machine tells the phases
     return found is not None and found.phase is Phase.CLOSED
 
@@ -145,9 +181,9 @@ async def stop(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
-async def rehearsed(folder: Path) -> list[str]:
+async def rehearsed(folder: Path, plan: Plan) -> list[str]:
     """Play once without a kill; give every point the story came by, both sides of it."""
-    async with world(folder) as made:
+    async with world(folder, plan) as made:
         process = await made.serve()
         assert await to_the_end(made, process), "it died without a kill"
         await stop(process)
@@ -155,9 +191,9 @@ async def rehearsed(folder: Path) -> list[str]:
     return [f"{kind} {n} {side}" for kind in counts for n in range(1, counts[kind] + 1) for side in ("before", "after")]
 
 
-async def killed_at(folder: Path, point: str, **env: str) -> tuple[str, bool]:
+async def killed_at(folder: Path, plan: Plan, point: str, **env: str) -> tuple[str, bool]:
     """Play with a kill at one point and to the end without; say what is wrong then, and whether the kill came."""
-    async with world(folder) as made:
+    async with world(folder, plan) as made:
         process = await made.serve(KILL=point, **env)
         killed = not await to_the_end(made, process)
         effects, entries = made.effects(), await made.entries()
@@ -167,22 +203,22 @@ async def killed_at(folder: Path, point: str, **env: str) -> tuple[str, bool]:
         await stop(process)
     intents = [one for one in entries if isinstance(one.entry, e.StepStarted)]
     report = verify(made.folder / "t.db")
-    shifts = [line.partition(" ")[2] for line in made.effects()]
+    shifts = {name: [line.partition(" ")[2] for line in lines] for name, lines in made.shifts().items()}
     wrong = [
-        *([f"shifts {shifts}"] if shifts != ["42 0\u00a0%, 41 100\u00a0%"] else []),
+        *([f"shifts {shifts}"] if shifts != {name: [SHIFT] for name in plan.targets} else []),
         *(["an effect without intent"] if len(effects) > len(intents) else []),
         *([str(report.problems)] if not report.ok else []),
     ]
     return f"{point}: {'; '.join(wrong)}" if wrong else "", killed
 
 
-async def matrix(folder: Path, points: list[str], **env: str) -> tuple[list[str], int]:
+async def matrix(folder: Path, plan: Plan, points: list[str], **env: str) -> tuple[list[str], int]:
     """Kill at every point, four worlds at a time; give what went wrong and how many kills came."""
     limit = asyncio.Semaphore(4)
 
     async def one(n: int, point: str) -> tuple[str, bool]:
         async with limit:
-            return await killed_at(folder / str(n), point, **env)
+            return await killed_at(folder / str(n), plan, point, **env)
 
     outcomes = await asyncio.gather(*(one(n, point) for n, point in enumerate(points)))
     return [wrong for wrong, _ in outcomes if wrong], sum(killed for _, killed in outcomes)
@@ -190,12 +226,13 @@ async def matrix(folder: Path, points: list[str], **env: str) -> tuple[list[str]
 
 @pytest.mark.story
 @pytest.mark.timeout(1500)
+@pytest.mark.parametrize("plan", [ONE, THREE], ids=["one step", "three steps"])
 async def test_a_kill_at_any_point_leaves_one_shift_one_chain_and_one_card(
-    tmp_path: Path, tell: Callable[[str], None]
+    tmp_path: Path, tell: Callable[[str], None], plan: Plan
 ) -> None:
-    points = await rehearsed(tmp_path / "rehearsal")
+    points = await rehearsed(tmp_path / "rehearsal", plan)
     assert {point.split()[0] for point in points} == {"append", *VERBS}
-    wrong, kills = await matrix(tmp_path, points)
+    wrong, kills = await matrix(tmp_path, plan, points)
     assert wrong == []
     assert kills >= 0.8 * len(
         points
@@ -206,6 +243,6 @@ async def test_a_kill_at_any_point_leaves_one_shift_one_chain_and_one_card(
 @pytest.mark.story
 @pytest.mark.timeout(600)
 async def test_the_matrix_catches_a_timeline_that_forgets_the_intent(tmp_path: Path) -> None:
-    wrong, kills = await matrix(tmp_path, ["apply 1 before", "apply 1 after"], FORGETS="1")
+    wrong, kills = await matrix(tmp_path, ONE, ["apply 1 before", "apply 1 after"], FORGETS="1")
     assert kills == 2
     assert any("an effect without intent" in one for one in wrong)
