@@ -65,6 +65,7 @@ from bot.web.signin import Provider, SignIn
 
 CHECKPOINT_EVERY = timedelta(minutes=5)
 READY_AFTER = timedelta(seconds=30)  # after a start: by then what serves was looked at once
+APART = 2.0  # seconds between clocks of replicas; a deadline leaves an effect more room than that
 COUNTED = 500  # open incidents that /metrics looks at
 
 
@@ -123,6 +124,8 @@ class Application:
                 beat(pulse.url, pulse.every, self._ready, self.world.clock, self.world.log), name="heartbeat"
             )
             self._stack.callback(beating.cancel)
+        checking = asyncio.create_task(self._check(), name="check")
+        self._stack.callback(checking.cancel)
         await self.store.wake(self._standing_work())
         await self._stack.enter_async_context(self.engine.run(self._handlers()))
         if token := self.settings.get("SLACK_APP_TOKEN"):
@@ -130,6 +133,14 @@ class Application:
         runner = await listen(create_app(self._host()), self._web_host, self._web_port)
         self._stack.push_async_callback(runner.cleanup)
         self.port = runner.addresses[0][1]
+
+    async def _check(self) -> None:
+        """Look through the file once for damage, beside everything else: a big one takes a while."""
+        try:
+            if reason := await self.store.check():
+                self.world.log.warning("timeline.damaged", reason=reason)
+        except LastgoodError as error:
+            self.world.log.warning("timeline.unchecked", error=str(error))
 
     def _opened(self) -> list[object]:
         """Give everything foreign that is opened with the application, each once."""
@@ -282,8 +293,16 @@ class Application:
             "timeline": await self.store.writable(),
             "engine": self.engine.healthy,
             "policy": self.world.generation > 0 and await self._policy_is_current(),
+            "clock": await self._clock_agrees(),
             "not_draining": not self.draining,
         }
+
+    async def _clock_agrees(self) -> bool:
+        """Say whether deadlines mean the same here as on other replicas."""
+        try:
+            return await self.store.apart() <= APART
+        except LastgoodError:
+            return False
 
     async def _policy_is_current(self) -> bool:
         """Say whether the files this process read are the ones that were last loaded anywhere."""

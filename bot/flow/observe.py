@@ -22,7 +22,7 @@ from bot.flow.intake import notice
 from bot.flow.samples import measured
 from bot.flow.targets import CALL, within
 from bot.flow.world import World, to
-from bot.ports import Append, TrafficAdapter
+from bot.ports import Append, TrafficAdapter, Work
 
 EVERY = timedelta(seconds=30)
 IN_A_ROW = 3
@@ -106,7 +106,9 @@ async def _write_down(ledger: Ledger, world: World) -> bool:
     if not seen:
         return True
     try:
-        await world.timeline.append(Append(writes=(to(ledger, *seen),)))
+        # A plan that waits was made for what served before: it is voided now, not when somebody presses.
+        waits = (Work("advance", ledger.open_incident, world.clock.now()),) if ledger.open_incident else ()
+        await world.timeline.append(Append(writes=(to(ledger, *seen),), work=waits))
     except Conflict:
         return False
     return True

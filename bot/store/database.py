@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
@@ -83,6 +84,15 @@ class Backend(Protocol):
     def close(self) -> None:
         """Finish what is queued and let the database go."""
 
+    def time(self, connection: Any) -> datetime | None:
+        """Give what the database's own clock says, None when it has none of its own."""
+
+    def damage(self, connection: Any) -> str:
+        """Look for damage; give what was found, an empty text when there is none."""
+
+    def refuse(self, reason: str) -> None:
+        """Write nothing more, and say why to whoever asks."""
+
     def heads(self, connection: Any, given: Sequence[str], written: Sequence[str]) -> Mapping[str, Head]:
         """Give where streams end, and keep others from moving them before the commit."""
 
@@ -141,6 +151,20 @@ class Database:
     def deferring(self, defer: Callable[[Any, Due], None]) -> None:
         """Let an engine make its jobs in the transaction that makes work due, where the database has such an engine."""
         self._backend.deferring = defer
+
+    async def apart(self) -> float:
+        """Give how many seconds this machine's clock is away from the database's; 0 when they share one."""
+        there = await self._reading(self._backend.time)
+        return abs((self._clock.now() - there).total_seconds()) if there else 0.0
+
+    async def check(self) -> str:
+        """Look through the database for damage; when there is some, write nothing more and give the sentence that says why."""
+        found = await self._reading(self._backend.damage)
+        if not found:
+            return ""
+        reason = f"The timeline {self.place.name} is damaged ({found}), so nothing is written to it and no rollback begins. Stop serve and put a backup in its place; what was done meanwhile is looked up, not done again."
+        self._backend.refuse(reason)
+        return reason
 
     async def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Read rows without blocking the event loop. Raises TimelineError."""

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -102,6 +103,20 @@ class Postgres:
                     raise
                 time.sleep(wait)
         raise AssertionError("the last try gives or raises")
+
+    def time(self, connection: Joined) -> datetime:
+        """Ask the server what time it is."""
+        ((now,),) = connection.execute("SELECT clock_timestamp()").fetchall()
+        found: datetime = now
+        return found
+
+    def damage(self, connection: Joined) -> str:
+        """Leave it to the server, which checks its pages as it reads them."""
+        del connection
+        return ""
+
+    def refuse(self, reason: str) -> None:
+        """Leave it to the server."""
 
     def heads(self, connection: Joined, given: Sequence[str], written: Sequence[str]) -> Mapping[str, Head]:
         """Lock heads in the order of their names: those to be written for nobody else, those depended on against change."""

@@ -86,6 +86,21 @@ class Sqlite:
         finally:
             self._free.append(connection)
 
+    def time(self, connection: sqlite3.Connection) -> None:
+        """A file has no clock."""
+
+    def damage(self, connection: sqlite3.Connection) -> str:
+        """Look through the whole file for damage; give the first thing found, an empty text when it is whole."""
+        try:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.DatabaseError as error:
+            found = str(error)
+        return "" if found == "ok" else str(found).strip().replace("\n", "; ")
+
+    def refuse(self, reason: str) -> None:
+        """Write nothing more."""
+        self.writer.refuse(reason)
+
     def heads(self, connection: sqlite3.Connection, given: Sequence[str], written: Sequence[str]) -> Mapping[str, Head]:
         """Give where streams end."""
         found = {stream: connection.execute(_HEAD, (stream,)).fetchone() for stream in {*given, *written}}

@@ -113,7 +113,7 @@ def _opened(path: Path, text: Callable[[bytes], str], *, still: bool) -> Iterato
             yield connection
         finally:
             connection.close()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         message = f"The file {path} cannot be read: {error}."
         raise TimelineError(message) from error
 

@@ -60,6 +60,7 @@ class Writer:
         self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._door = threading.Lock()  # nothing is queued after the thread has ended
         self._ended: str | None = None
+        self._refusing: str | None = None
         self._group: list[_Request] = []
         self._connection: sqlite3.Connection | None = None
         self._thread = threading.Thread(target=self._run, name="timeline-writer", daemon=True)
@@ -77,8 +78,15 @@ class Writer:
         with self._door:
             if self._ended is not None:
                 raise TimelineError(self._ended)
+            if self._refusing is not None:
+                raise ReadOnly(self._refusing)
             self._queue.put(request)
         return request.future
+
+    def refuse(self, reason: str) -> None:
+        """Write nothing more, and say why to whoever asks; what is read stays readable."""
+        with self._door:
+            self._refusing = reason
 
     def close(self) -> None:
         """Finish what is queued and end the thread."""

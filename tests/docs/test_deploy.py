@@ -39,14 +39,16 @@ def test_every_number_a_rule_rests_on_is_exported() -> None:
     assert [name for name in asked - {"up"} if f"# TYPE {name} " not in text] == []
 
 
-def manifests() -> list[dict[str, Any]]:
-    return [one for path in sorted(KUBERNETES.glob("*.yaml")) for one in yaml.safe_load_all(path.read_text("utf-8"))]
+def manifests(name: str = "*") -> list[dict[str, Any]]:
+    return [
+        one for path in sorted(KUBERNETES.glob(f"{name}.yaml")) for one in yaml.safe_load_all(path.read_text("utf-8"))
+    ]
 
 
 def test_the_manifests_run_what_the_image_is() -> None:
     image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     pods = [one["spec"]["template"]["spec"] for one in manifests() if one["kind"] == "Deployment"]
-    assert len(pods) == 1
+    assert len(pods) == 2
     for pod in pods:
         (box,) = pod["containers"]
         assert f"--uid {pod['securityContext']['runAsUser']}" in image
@@ -61,8 +63,17 @@ def test_the_manifests_run_what_the_image_is() -> None:
 
 
 def test_one_replica_holds_the_timeline() -> None:
-    (pod,) = [one for one in manifests() if one["kind"] == "Deployment"]
+    (pod,) = [one for one in manifests("sqlite") if one["kind"] == "Deployment"]
     assert (pod["spec"]["replicas"], pod["spec"]["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_several_replicas_share_a_database_and_a_key_and_hold_nothing_themselves() -> None:
+    (pod,) = [one for one in manifests("postgres") if one["kind"] == "Deployment"]
+    assert pod["spec"]["replicas"] > 1
+    inside = pod["spec"]["template"]["spec"]
+    named = {one["name"] for one in inside["containers"][0]["env"]}
+    assert {"LASTGOOD_DATABASE_URL_FILE", "LASTGOOD_SIGNING_KEY_FILE"} <= named
+    assert not any("persistentVolumeClaim" in volume for volume in inside["volumes"])
 
 
 def test_a_quiet_place_for_the_timeline_is_a_volume() -> None:

@@ -61,7 +61,9 @@ class Memory:
     def put(self, stream: str, entry: e.Entry) -> Recorded:
         version, epoch = self.head(stream)
         version += 1
-        row = Recorded(0, stream, version, epoch if entry.commutes else version, self.clock.now(), entry, "", "")
+        rows = self.streams.get(stream, [])
+        at = max(self.clock.now(), rows[-1].at) if rows else self.clock.now()  # time in a stream never goes back
+        row = Recorded(0, stream, version, epoch if entry.commutes else version, at, entry, "", "")
         self.streams.setdefault(stream, []).append(row)
         return row
 

@@ -340,3 +340,13 @@ async def test_without_a_memory_of_looks_only_what_serves_is_looked_at() -> None
         await observe(STREAM, here.world)
         here.clock.advance(30)
     assert here.opened == []
+
+
+async def test_a_plan_that_waits_is_looked_at_as_soon_as_something_else_serves() -> None:
+    here = Corridor()
+    stream = await here.fire()
+    await here.run(stream, until=Phase.WAITING)
+    here.memory.work.clear()
+    here.targets["route"].move({"41": 100, "42": 0})
+    await observe(STREAM, here.world)
+    assert [(one.lane, one.stream) for one in here.memory.work] == [("advance", stream)]

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from bot.clock import ManualClock
+from bot.clock import ManualClock, SystemClock
 from bot.domain.entries import Entry, NoteAdded
 from bot.errors import Conflict, LastgoodError, ReadOnly, TimelineError
 from bot.ports import Append, Said, Work, Write
@@ -288,6 +288,12 @@ async def test_a_server_that_stays_away_refuses_in_a_sentence(clock: ManualClock
         with pytest.raises(TimelineError, match="cannot be read"):
             await store.read("incident/A")
         assert not await store.writable()
+
+
+async def test_a_clock_that_is_away_from_the_servers_is_measured(site: str, store: Store) -> None:
+    assert await store.apart() > 60  # the clock of tests stands still
+    async with Store(site, SystemClock()) as running:
+        assert await running.apart() < 1
 
 
 async def test_a_nul_somebody_typed_is_kept_as_a_mark(store: Store) -> None:

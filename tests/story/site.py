@@ -107,12 +107,16 @@ class Site:
         return await self.app.world.incident(streams[0]) if streams else None
 
     async def until(self, *phases: Phase, seconds: float = 60) -> Incident:
-        async with asyncio.timeout(seconds):
-            while True:
-                found = await self.incident()
-                if found is not None and found.phase in phases:
-                    return found
-                await asyncio.sleep(0.02)
+        found: Incident | None = None
+        try:
+            async with asyncio.timeout(seconds):
+                while found is None or found.phase not in phases:
+                    await asyncio.sleep(0.02)
+                    found = await self.incident()
+        except TimeoutError:
+            told = [row.entry.sentence() for row in await self.app.store.read(found.stream)] if found else []
+            raise AssertionError(f"stands at {found and found.phase}: {told[-6:]}") from None
+        return found
 
     async def card_shows(self, text: str, seconds: float = 60) -> dict[str, Any]:
         async with asyncio.timeout(seconds):

@@ -62,7 +62,7 @@ async def taken(here: Site, source: str, body: Any) -> dict[str, Any]:
 
 
 async def test_a_process_that_can_write_and_decide_is_ready(here: Site) -> None:
-    checks = dict.fromkeys(("timeline", "engine", "policy", "not_draining"), True)
+    checks = dict.fromkeys(("timeline", "engine", "policy", "clock", "not_draining"), True)
     assert await get(here, "/readyz") == (200, {"ok": True, "checks": checks})
     assert await get(here, "/healthz") == (200, {"ok": True, "checks": {"engine": True}})
 
