@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,12 +131,14 @@ class Place:
         }  # fmt: skip
 
     @asynccontextmanager
-    async def child(self, *arguments: str, folder: Path | None = None) -> AsyncIterator[Child]:
-        """Run one of the processes of child.py until left."""
+    async def child(
+        self, *arguments: str, folder: Path | None = None, own: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Child]:
+        """Run one of the processes of child.py until left; `own` adds to its environment."""
         path = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH", "")]))
         async with started(
             sys.executable, str(HERE / "child.py"), *arguments,
-            env={**os.environ, **self.environ(folder or self.folder), "PYTHONPATH": path},
+            env={**os.environ, **self.environ(folder or self.folder), "PYTHONPATH": path, **(own or {})},
         ) as process:  # fmt: skip
             assert process.stdout is not None
             line = (await process.stdout.readline()).decode().strip()

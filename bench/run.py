@@ -28,6 +28,7 @@ from figures import Figure, table
 from ingest import Ingest
 from place import Place, place
 from probes import fsyncs, load_average, percentile, versions
+from replicas import Replicas
 from rows import Rows
 from starts import Starts
 
@@ -61,6 +62,7 @@ SUBJECTS: dict[str, Callable[[Place, Size], Subject]] = {
     "moves": lambda place, size: Moves(place, size.rounds, size.clicks),
     "ingest": lambda place, size: Ingest(place, size.seconds),
     "rows": lambda place, size: Rows(place, size.commits),
+    "replicas": lambda place, size: Replicas(place, size.alerts * 2),
     "starts": lambda place, _: Starts(place),
     "policy": lambda _, size: Decisions(size.commits),
 }
