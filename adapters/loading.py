@@ -24,6 +24,7 @@ PORTS: Mapping[str, str] = MappingProxyType(
         "paging": "PAGER",
         "authorizers": "AUTHORIZER",
         "actions": "ACTION",
+        "registries": "REGISTRY",
     }
 )
 NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(

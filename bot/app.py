@@ -145,7 +145,7 @@ class Application:
     def _opened(self) -> list[object]:
         """Give everything foreign that is opened with the application, each once."""
         world = self.world
-        ports = (world.targets, world.metrics, world.actions)
+        ports = (world.targets, world.metrics, world.actions, world.registries)
         used = (*(one for port in ports for one in port.values()), *world.authorizers)
         return list({id(one): one for one in (*used, world.silences, self.pager, self.provider) if one}.values())
 
@@ -467,6 +467,7 @@ def create(
         sources=sources, silences=build.silences(sources), targets=build.targets(), metrics=build.metrics(),
         directory=roster, surfaces=(surface,), renderer=renderer, folds=folds, executor=ids.ulid(),
         authorizers=build.authorizers(), observe=config.file.observe, actions=build.actions(),
+        registries=build.registries(),
         alone=place.alone,
     )  # fmt: skip
     application = Application(

@@ -56,6 +56,10 @@ class Builder:
         """Build every metric source."""
         return {name: self._made("metrics", name, keys) for name, keys in self._file.metrics.items()}
 
+    def registries(self) -> dict[str, Any]:
+        """Build every registry."""
+        return {name: self._made("registries", name, keys) for name, keys in self._file.registries.items()}
+
     def authorizers(self) -> tuple[Authorizer, ...]:
         """Build every second opinion."""
         return tuple(self._made("authorizers", name, keys) for name, keys in self._file.authorizers.items())

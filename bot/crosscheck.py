@@ -39,7 +39,7 @@ Present = Callable[[str], bool]
 
 def problems_of(site: Site) -> list[Problem]:
     """Give every mistake between the parts."""
-    checks = (_adapters, _sign_in, policy_problems, _models, _runbooks, _twins)
+    checks = (_adapters, _sign_in, policy_problems, _models, _runbooks, _tags, _twins)
     return [problem for check in checks for problem in check(site)]
 
 
@@ -48,7 +48,12 @@ def problems_of(site: Site) -> list[Problem]:
 
 def _adapters(site: Site) -> Iterator[Problem]:
     """Import every adapter the file names, and hold its keys to the adapter's own `Config`."""
-    for port, section in (("alerts", "sources"), ("metrics", "metrics"), ("authorizers", "authorizers")):
+    for port, section in (
+        ("alerts", "sources"),
+        ("metrics", "metrics"),
+        ("authorizers", "authorizers"),
+        ("registries", "registries"),
+    ):
         for name, keys in site.section(section).items():
             yield from _keys(site.source, port, name, (section, name), keys)
     paging = site.section("pagerduty")
@@ -115,6 +120,7 @@ def _models(site: Site) -> Iterator[Problem]:
         path: Path_ = ("models", name, "environments", environment)
         yield from _last_good(site, path, name, said)
         yield from _slis(site, path, said)
+        yield from _registry(site, path, said)
         yield from _follow_ups(site, path, said)
 
 
@@ -148,6 +154,18 @@ def _last_good(site: Site, path: Path_, model: str, said: dict[str, Any]) -> Ite
         if isinstance(version, str) and known and version not in known:
             yield unknown(site.source, (*path, "last_good"), f"{model} has no version", version, known)
             return
+
+
+def _registry(site: Site, path: Path_, said: dict[str, Any]) -> Iterator[Problem]:
+    """Hold an environment's registry to the registries there are, and its companions to its targets."""
+    use = keys_of(said, "registry")
+    source, known = dig(use, "source"), site.section("registries")
+    if isinstance(source, str) and source not in known:
+        yield unknown(site.source, (*path, "registry", "source"), "there is no registry", source, known)
+    for name, target in keys_of(use, "companions").items():
+        if isinstance(target, str) and target not in keys_of(said, "targets"):
+            where = (*path, "registry", "companions", name)
+            yield unknown(site.source, where, "there is no target", target, keys_of(said, "targets"))
 
 
 def _slis(site: Site, path: Path_, said: dict[str, Any]) -> Iterator[Problem]:
@@ -304,6 +322,18 @@ def _wanted(
         for target in targets.values():
             if isinstance(version, str) and (offered := versions_of(target)):
                 yield ("rollback", "to", key), f"{model} in {environment} has no version", version, offered
+
+
+def _tags(site: Site) -> Iterator[Problem]:
+    """A runbook that chooses by tags needs a registry that knows them."""
+    for book in site.books:
+        if not dig(book.content, "rollback", "to", "tags"):
+            continue
+        for model, environment, said in site.served_by(book):
+            if not keys_of(said, "registry"):
+                message = f"{model} in {environment} has no registry that knows tags"
+                hint = f"Add models.{model}.environments.{environment}.registry."
+                yield book.problem(("rollback", "to", "tags"), message, hint)
 
 
 def _twins(site: Site) -> Iterator[Problem]:

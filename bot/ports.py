@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from bot.domain.alert import Alert, Parsed, RawRequest
 from bot.domain.entries import Entry, Recorded
 from bot.domain.person import Membership, OnCall, Person
+from bot.domain.registry import Shelf
 from bot.domain.sli import Measurement
 from bot.domain.traffic import (
     ApplyResult,
@@ -288,6 +289,25 @@ class MetricSource(Protocol):
 
     async def measure(self, query: BaseModel, since: Measurement | None) -> Measurement:
         """Take one look; errors become a Measurement whose value is None and whose reason says why."""
+
+
+@runtime_checkable
+class Registry(Protocol):
+    """Knows the versions of models. Built as `Registry(config, context)`; it is only read."""
+
+    kind: ClassVar[str]
+    Config: ClassVar[type[BaseModel]]
+
+    async def __aenter__(self) -> Self:
+        """Open what it needs."""
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+
+    async def look(self, name: str) -> Shelf:
+        """Give everything it says of one model; never raises, what it cannot say is the reason of an empty shelf."""
 
 
 @runtime_checkable

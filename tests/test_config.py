@@ -213,9 +213,19 @@ def test_a_follow_up_names_an_action_of_its_environment(files: Files) -> None:
     assert found.message.startswith("there is no action `retrian`")
 
 
-def test_a_runbook_key_that_is_not_acted_on_is_refused(files: Files) -> None:
+def test_a_runbook_that_chooses_by_tags_needs_a_registry_that_knows_them(files: Files) -> None:
     (found,) = files.site(fraud=BOOK.replace("  to: last_good", "  to: {tags: {size: small}}")).problems
-    assert (found.key, found.message) == ("rollback.to.tags", "not supported yet")
+    assert (found.key, found.message) == ("rollback.to.tags", "fraud-scorer in prod has no registry that knows tags")
+    assert found.hint == "Add models.fraud-scorer.environments.prod.registry."
+
+
+def test_a_registry_is_one_there_is_and_a_companion_is_a_target(files: Files) -> None:
+    use = "registry: {source: shelf, name: fraud, companions: {iban: transformer}}"
+    text = EVERY_KEY.replace("        targets:\n", f"        {use}\n        targets:\n", 1)
+    files.write(text, fraud=EVERY_BOOK_KEY)
+    told = {one.key.rpartition("environments.prod.")[2]: one.message for one in files.problems}
+    assert told["registry.source"] == "there is no registry `shelf`"
+    assert told["registry.companions.iban"] == "there is no target `transformer`"
 
 
 @pytest.mark.parametrize(
@@ -626,7 +636,7 @@ def test_the_schemas_mark_what_is_not_supported_yet_and_name_every_key() -> None
     file, book = (schemas()[f"{name}.schema.json"] for name in ("lastgood", "runbook"))
     assert file["$defs"]["WebConfig"]["properties"]["trusted_proxies"]["x-not-supported-yet"] is True
     assert set(file["properties"]) == {
-        "version", "slack", "web", "api", "observe", "signin", "pagerduty", "authorizers", "sources", "metrics", "heartbeat", "roles", "policy", "models", "runbooks",
+        "version", "slack", "web", "api", "observe", "signin", "pagerduty", "authorizers", "sources", "metrics", "registries", "heartbeat", "roles", "policy", "models", "runbooks",
     }  # fmt: skip
     assert book["additionalProperties"] is False
     assert json.loads(json.dumps(book)) == book

@@ -31,6 +31,7 @@ DEAD = 10.0  # seconds without one after which a replica's turns are handed on
 DRAIN = 10.0  # seconds turns get to end when the process does
 AT_ONCE = 32
 EARLY = timedelta(seconds=2)  # a timer may come this much early where clocks differ
+WRITTEN_WITHIN = 2.0  # seconds from the end of a turn to the end of its job
 QUEUE = "work"
 LAST = (
     "03.04.00_50_post_add_retry_failed_job_procedure"  # the newest of the library's migrations this code was tried with
@@ -58,6 +59,8 @@ SELECT lane, stream, at FROM work w WHERE at <= %(until)s AND NOT EXISTS (
     SELECT 1 FROM procrastinate_jobs j WHERE j.lock = w.lane || ' ' || w.stream AND j.status IN ('todo', 'doing')
 ) ORDER BY at LIMIT 1000
 """
+# The turn ended in this process, and the connection that was to say so died.
+_LOST = "SELECT id, args FROM procrastinate_jobs WHERE status = 'doing' AND id = ANY(%(ids)s)"
 # Held for longer than any turn may last, though its replica lives: the end of the job was not written.
 _OLD = """
 SELECT j.id, j.args FROM procrastinate_jobs j WHERE j.status = 'doing' AND j.queue_name = %(queue)s AND NOT EXISTS (
@@ -137,8 +140,9 @@ class Procrastinate:
             "stalled_worker_timeout": 6 * dead, "shutdown_graceful_timeout": drain, "delete_jobs": "always",
             "install_signal_handlers": False,
         }  # fmt: skip
-        self._turn = self._app.task(name="turn", queue=QUEUE)(self._look)
-        self._timer = self._app.task(name="timer", queue=QUEUE)(self._ring)
+        self._turn = self._app.task(name="turn", queue=QUEUE, pass_context=True)(self._look)
+        self._timer = self._app.task(name="timer", queue=QUEUE, pass_context=True)(self._ring)
+        self._over: dict[int, float] = {}  # jobs that ended here, and when: one still `doing` lost its end on the way
         self._handlers: Mapping[str, Handler] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._up = False
@@ -168,16 +172,25 @@ class Procrastinate:
     async def _wake(self, lane: str, stream: str) -> None:
         await self._turn.configure(lock=lock_of(lane, stream)).defer_async(lane=lane, stream=stream)
 
-    async def _ring(self, lane: str, stream: str) -> None:
-        await self._wake(lane, stream)
+    async def _ring(self, context: procrastinate.JobContext, lane: str, stream: str) -> None:
+        try:
+            await self._wake(lane, stream)
+        finally:
+            self._note(context)
 
-    async def _look(self, lane: str, stream: str) -> None:
+    async def _look(self, context: procrastinate.JobContext, lane: str, stream: str) -> None:
         try:
             await self._take(lane, stream)
         except asyncio.CancelledError:  # drained out: the job is deleted, the row is still due
             with suppress(exceptions.ConnectorException):
                 await asyncio.shield(self._wake(lane, stream))
             raise
+        finally:
+            self._note(context)
+
+    def _note(self, context: procrastinate.JobContext) -> None:
+        if context.job.id is not None:
+            self._over[context.job.id] = self._clock.monotonic()
 
     async def _take(self, lane: str, stream: str) -> None:
         work, now = await self._work.next(lane, stream), self._clock.now()
@@ -226,10 +239,12 @@ class Procrastinate:
             await asyncio.sleep(self._dead / 3)
 
     async def _sweep(self) -> None:
-        """Hand on the turns of replicas that gave no sign of life, and those that lasted longer than any may."""
+        """Hand on the turns of replicas that gave no sign of life, those whose end was lost, and those older than any may be."""
         held = await self._app.job_manager.get_stalled_jobs(queue=QUEUE, seconds_since_heartbeat=self._dead)
         old = await self._app.connector.execute_query_all_async(_OLD, queue=QUEUE, seconds=2 * self._longest)
-        for id_, kwargs in [*((job.id, job.task_kwargs) for job in held), *((row["id"], row["args"]) for row in old)]:
+        lost = await self._app.connector.execute_query_all_async(_LOST, ids=self._long_over())
+        rows = [*((job.id, job.task_kwargs) for job in held), *((row["id"], row["args"]) for row in (*old, *lost))]
+        for id_, kwargs in dict(rows).items():
             told = kwargs if isinstance(kwargs, dict) else json.loads(kwargs)
             try:
                 # The new job first, then the end of the old one: its number fences what a resumed process would still end.
@@ -239,6 +254,14 @@ class Procrastinate:
                 self._log.info("engine.taken_over", job=id_, error=repr(error.__cause__ or error))
             else:
                 self._log.warning("engine.handed_on", lane=told["lane"], stream=told["stream"])
+
+    def _long_over(self) -> list[int]:
+        """Give the jobs whose end should have been written by now, and think of them no more."""
+        now = self._clock.monotonic()
+        ids = [id_ for id_, at in self._over.items() if now - at > WRITTEN_WITHIN]
+        for id_ in ids:
+            del self._over[id_]
+        return ids
 
     async def _resync(self) -> None:
         """Make the jobs of work that is due and has none: copied from another database, or lost with one."""

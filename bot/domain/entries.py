@@ -884,10 +884,27 @@ class VersionServed(Entry):
     split: TrafficSplit
     by: str = "observed"  # observed | rollback
     incident: str | None = None
+    digests: dict[str, str] = Field(default_factory=dict)  # of the versions with traffic, where a registry gives them
 
     def sentence(self) -> str:
         """Say what serves."""
         return f"{self.target} serves {self.split}."
+
+
+class RegistryChanged(Entry):
+    """An alias of the registry names another version than it did; `version` is empty when it is gone."""
+
+    type: ClassVar[str] = "registry.changed"
+    source: str
+    name: str
+    alias: str
+    version: str
+    before: str = ""
+
+    def sentence(self) -> str:
+        """Say what it names now."""
+        was = f", it was {self.before}" if self.before else ""
+        return f"{self.source}: {self.alias} of {self.name} is {self.version or 'gone'} now{was}."
 
 
 class IncidentLinked(Entry):
@@ -1171,7 +1188,7 @@ ENTRIES: dict[str, type[Entry]] = {
         StepUnknown, StepRetried, StepCompensated, TrafficSampled, TrafficVerified, SliSampled, SliJudged,
         PlanEdited, PlanEscalated, GlassBroken, ReviewDone, IncidentSnoozed, IncidentHandedOver, RollbackJudged, TrustMoved,
         AutopilotSwitched, RoleDelegated, RoleReturned, LoginAsked, LoginGranted, LoginEnded, PolicyReviewDue,
-        MarkedRecovered, VersionServed, IncidentLinked, IncidentUnlinked, LockTaken, LockReleased, VersionQuarantined,
+        MarkedRecovered, VersionServed, RegistryChanged, IncidentLinked, IncidentUnlinked, LockTaken, LockReleased, VersionQuarantined,
         PolicyLoaded, CheckpointSigned, RollbackPaused, RollbackResumed, CompensationAsked, StepSkipped, StepByHand,
         VersionReleased, RollbackGraded, ReadinessJudged, LeftoverOpened, LeftoverCleared, FixRecorded, DeltaMeasured,
         FollowUpStarted, FollowUpEnded,

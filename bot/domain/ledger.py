@@ -64,6 +64,8 @@ class Ledger:
     followed: Mapping[str, datetime] = field(
         default_factory=lambda: MappingProxyType({})
     )  # when each follow-up was last done
+    digests: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # what each version served with
+    aliases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # the registry's, as last seen
     readiness: e.ReadinessJudged | None = None
     ready_at: datetime | None = None
     at: datetime | None = None
@@ -176,7 +178,16 @@ def _served(ledger: Ledger, entry: e.VersionServed, at: datetime) -> Ledger:
         else:
             rows.append(replace(row, until=at))
     rows += [Served(entry.target, name, share, at, by=entry.by) for name, share in going.items()]
-    return replace(ledger, served=tuple(rows), splits=MappingProxyType({**ledger.splits, entry.target: entry.split}))
+    splits = MappingProxyType({**ledger.splits, entry.target: entry.split})
+    digests = MappingProxyType({**ledger.digests, **entry.digests}) if entry.digests else ledger.digests
+    return replace(ledger, served=tuple(rows), splits=splits, digests=digests)
+
+
+def _aliased(ledger: Ledger, entry: e.RegistryChanged, _: datetime) -> Ledger:
+    left = {name: version for name, version in ledger.aliases.items() if name != entry.alias}
+    return replace(
+        ledger, aliases=MappingProxyType({**left, **({entry.alias: entry.version} if entry.version else {})})
+    )
 
 
 def _alerted(ledger: Ledger, entry: e.IncidentLinked) -> Ledger:
@@ -191,7 +202,7 @@ _HANDLERS: dict[type[e.Entry], Callable[..., Ledger]] = {
     e.VersionServed: _served, e.IncidentLinked: _linked, e.IncidentUnlinked: _unlinked, e.LockTaken: _taken,
     e.RollbackJudged: _ended, e.TrustMoved: _trusted, e.LockReleased: _released, e.VersionQuarantined: _quarantined,
     e.VersionReleased: _freed, e.LeftoverOpened: _left, e.LeftoverCleared: _cleared, e.RollbackGraded: _graded,
-    e.ReadinessJudged: _could, e.FollowUpEnded: _followed,
+    e.RegistryChanged: _aliased, e.ReadinessJudged: _could, e.FollowUpEnded: _followed,
 }  # fmt: skip
 
 
@@ -218,6 +229,8 @@ class Wanted:
     last_good: str | None
     soak: timedelta
     now: datetime
+    against: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # what a registry says, by version
+    among: frozenset[str] | None = None  # the only versions that are wanted, None for any
 
 
 def choose(ledger: Ledger, wanted: Wanted) -> Choice:
@@ -254,13 +267,16 @@ def _bad(ledger: Ledger, wanted: Wanted) -> str | None:
 
 
 def _good(ledger: Ledger, wanted: Wanted, others: list[str], soaked: Mapping[str, Served]) -> str | None:
-    allowed = [name for name in others if name not in ledger.quarantined]
+    wanted_ones = [name for name in others if wanted.among is None or name in wanted.among]
+    allowed = [name for name in wanted_ones if name not in ledger.quarantined and name not in wanted.against]
     if wanted.asked:
         return wanted.asked if wanted.asked in allowed else None
     if ready := [name for name in allowed if name in soaked]:
         return max(ready, key=lambda name: (ledger.first_seen(name) or wanted.now, -others.index(name)))
     if wanted.last_good in allowed:
         return wanted.last_good
+    if wanted.among is not None:
+        return next(iter(allowed), None)  # what was asked for by its tags need not have served
     return allowed[0] if len(others) == 1 and allowed else None
 
 
@@ -276,6 +292,10 @@ def _soaked(ledger: Ledger, version: str, wanted: Wanted) -> Served | None:
 def _verdict(name: str, good: str | None, ledger: Ledger, wanted: Wanted, soaked: Mapping[str, Served]) -> Candidate:
     if name in ledger.quarantined:
         return Candidate(version=name, chosen=False, reason=f"quarantined: {ledger.quarantined[name]}")
+    if name in wanted.against:
+        return Candidate(version=name, chosen=False, reason=wanted.against[name])
+    if wanted.among is not None and name not in wanted.among:
+        return Candidate(version=name, chosen=False, reason="without the tags that are wanted")
     if name in soaked:
         length = words.span((soaked[name].until or wanted.now) - soaked[name].since)
         reason = f"served {length} without an alert"

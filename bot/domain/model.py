@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from bot.domain.duration import Duration
+from bot.domain.registry import RegistryUse
 from bot.domain.roles import MemberId, PagerDutyId, UsergroupId
 from bot.domain.value import Value
 
@@ -106,7 +107,8 @@ class Environment(Value):
     `figures` says where the facts of that name are read when a decision needs them, for example `burn_rate_short`.
     `cohorts` are judged each by itself, by the SLIs whose settings name `{cohort}`. `business` and `cost` are measured
     before and after a rollback; settings of a cost may name `{version}`. `follow_ups` are done once a rollback is proven and
-    closed, such as telling the registry which version is active, or asking for a retraining.
+    closed, such as telling the registry which version is active, or asking for a retraining. `registry` says which registry
+    knows the versions, and what one must be to be gone back to.
     """
 
     targets: dict[str, Target] = Field(min_length=1)
@@ -120,6 +122,7 @@ class Environment(Value):
     actions: dict[str, Action] = Field(default_factory=dict)
     follow_ups: dict[str, FollowUp] = Field(default_factory=dict)
     capacity: Capacity | None = None
+    registry: RegistryUse | None = None
 
 
 class Model(Value):

@@ -69,6 +69,9 @@ class Plan(Value):
     findings: tuple[Finding, ...] = ()
     requester: str | None = None
     editor: str | None = None  # who changed the plan before this one
+    artefact: str | None = None  # the digest the registry gives for the good version
+    scan: Literal["clean", "findings"] | None = None  # of the good version, None when nobody can tell
+    signature_fits: bool | None = None  # the good version takes the requests of today
     deployer: str | None = None  # who put the bad version into service, when known
     runbook: str
     runbook_digest: str

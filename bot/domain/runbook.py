@@ -9,7 +9,6 @@ from pydantic import AfterValidator, Field, model_validator
 
 from bot.domain.alert import Kind, Severity
 from bot.domain.duration import Duration, Positive, write_duration
-from bot.domain.later import not_yet
 from bot.domain.value import Value
 
 
@@ -41,7 +40,7 @@ class ToVersion(Value):
 class ToTags(Value):
     """Go to the newest version with these tags."""
 
-    tags: dict[str, str] = Field(json_schema_extra=not_yet())
+    tags: dict[str, str] = Field(min_length=1)
 
 
 class ToFallback(Value):

@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 
 from bot.domain import extract, recovery, words
 from bot.domain.alert import Alert, Severity
-from bot.domain.entries import VersionServed
+from bot.domain.entries import Entry, VersionServed
 from bot.domain.incident import Incident
 from bot.domain.ledger import Ledger
 from bot.domain.model import Sli
+from bot.domain.registry import Shelf
 from bot.domain.sli import Measurement, SliSample
 from bot.domain.sli_query import asks
 from bot.domain.traffic import TrafficSplit
@@ -20,6 +21,7 @@ from bot.errors import AdapterError, Conflict
 from bot.flow.facts import OWN
 from bot.flow.intake import notice
 from bot.flow.samples import measured
+from bot.flow.shelf import changed, look
 from bot.flow.targets import CALL, within
 from bot.flow.world import World, to
 from bot.ports import Append, TrafficAdapter, Work
@@ -98,11 +100,17 @@ async def _write_down(ledger: Ledger, world: World) -> bool:
     """Write down what serves where that changed; say False when something else was written about the model meanwhile."""
     own = {name: one for (*place, name), one in world.targets.items() if tuple(place) == _place(ledger.stream)}
     splits = await asyncio.gather(*(_split(ledger.stream, name, one, world) for name, one in own.items()))
-    seen = [
-        VersionServed(target=name, split=split)
+    place, model = _place(ledger.stream)
+    described = world.catalogue.models.get(model)
+    environment = described.environments.get(place) if described else None
+    shelf = await look(world, environment)
+    seen: list[Entry] = [
+        VersionServed(target=name, split=split, digests=_digests(split, shelf))
         for name, split in zip(own, splits, strict=True)
         if split is not None and not _same(ledger.splits.get(name), split)
     ]
+    if shelf is not None and environment is not None and environment.registry is not None:
+        seen += changed(shelf, environment.registry, ledger)
     if not seen:
         return True
     try:
@@ -112,6 +120,13 @@ async def _write_down(ledger: Ledger, world: World) -> bool:
     except Conflict:
         return False
     return True
+
+
+def _digests(split: TrafficSplit, shelf: Shelf | None) -> dict[str, str]:
+    """Give what each version with traffic is, as far as a registry says."""
+    going = [name for name, share in split.weights.items() if share > 0]
+    known = shelf.versions if shelf else {}
+    return {name: digest for name in going if name in known and (digest := known[name].digest)}
 
 
 async def _split(stream: str, target: str, adapter: TrafficAdapter, world: World) -> TrafficSplit | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 
@@ -12,12 +13,13 @@ from bot.domain.incident import Incident
 from bot.domain.ledger import Choice, Wanted, choose
 from bot.domain.model import Environment, Sli
 from bot.domain.plan import Candidate, Kind, Plan, PlanStep
-from bot.domain.runbook import CheckStep, Runbook, TargetStep, TellStep, ToFallback, ToVersion, WarmStep
+from bot.domain.runbook import CheckStep, Runbook, TargetStep, TellStep, ToFallback, ToTags, ToVersion, WarmStep
 from bot.domain.traffic import Finding, Intent, TargetPlan, TargetState
 from bot.domain.value import digest
 from bot.errors import AdapterError
 from bot.flow.preflight import WITHIN, deltas, managed, preflight
 from bot.flow.samples import looked
+from bot.flow.shelf import Judged, look
 from bot.flow.steps import EVERY, act_for, action, is_action, own_slis
 from bot.flow.targets import ask, read
 from bot.flow.world import Later, Outcome, Step, World, to, write
@@ -78,8 +80,12 @@ async def _chosen(
     states: dict[str, TargetState],
     findings: tuple[Finding, ...],
 ) -> Step:
-    ledger = await world.ledger(incident.model_stream)
-    choice = choose(ledger, _wanted(incident, world, environment, book, states))
+    ledger, shelf = await world.ledger(incident.model_stream), await look(world, environment)
+    judged = Judged(shelf, environment.registry, ledger, tuple(states))
+    tags = book.rollback.to.tags if isinstance(book.rollback.to, ToTags) and not incident.wanted else None
+    if tags is not None and (untold := _untold(judged, tags)):
+        return _blocked(incident, untold, "Mend the registry, or choose a version yourself.")
+    choice = choose(ledger, _wanted(incident, world, environment, book, states, judged, tags))
     if choice.bad is None or (incident.alert_version not in (None, choice.bad) and not incident.requester):
         named = incident.alert_version or "the version the alert is about"
         return _blocked(
@@ -90,7 +96,7 @@ async def _chosen(
             nothing=True,
         )
     if choice.good is None:
-        return _no_good(incident, book, choice)
+        return _no_good(incident, book, choice, judged)
     steps, bad, good = _steps(incident, world, book, choice), str(choice.bad), choice.good
     plans, asked, before, looks = await asyncio.gather(
         _target_plans(incident, world, choice, states),
@@ -98,11 +104,12 @@ async def _chosen(
         deltas(world, environment, bad, None),
         looked(incident, world, book.verify.recovery, bad, WITHIN),
     )
-    findings = (*findings, *asked, *managed(states))
+    told = judged.findings(bad, good, compared=tags is not None)
+    findings = (*findings, *asked, *managed(states), *told)
     blockers = [one for one in (*findings, *(f for p in plans for f in p.findings)) if one.level == "blocker"]
     if blockers:
         return _blocked(incident, blockers[0].message, blockers[0].mend, candidates=choice.candidates, bad=choice.bad)
-    made = _plan(incident, world, book, choice, plans, findings, steps)
+    made = _plan(incident, world, book, choice, plans, findings, steps, judged)
     seen = tuple(
         VersionServed(target=name, split=state.split)
         for name, state in states.items()
@@ -113,19 +120,29 @@ async def _chosen(
     return Step((write(incident, PlanMade(plan=made, candidates=choice.candidates), *now), *served))
 
 
-def _no_good(incident: Incident, book: Runbook, choice: Choice) -> Step:
+def _untold(judged: Judged, tags: Mapping[str, str]) -> str:
+    """Say why nobody can tell which versions have these tags; an empty text when the registry does."""
+    wanted = words.listed([f"{name}={value}" for name, value in tags.items()])
+    if judged.shelf is None:
+        return f"No registry tells which versions are {wanted}."
+    return f"Cannot tell which versions are {wanted}: {judged.shelf.reason}." if judged.shelf.reason else ""
+
+
+def _no_good(incident: Incident, book: Runbook, choice: Choice, judged: Judged) -> Step:
     """Say why nothing can take over: what speaks against the version that was asked for, or against each."""
     asked = _asked(incident, book)
     reasons = {one.version: one.reason for one in choice.candidates}
     against = "; ".join(f"{name}: {reason}" for name, reason in reasons.items()) or "it is the only version"
     if asked is None:
         reason = f"No version can take over from {choice.bad} ({against})."
-        mend = f"Release a version or set environments.{incident.environment}.last_good."
+        mends = [mend for name in reasons if (mend := judged.mend(name))]
+        mend = mends[0] if mends else f"Release a version or set environments.{incident.environment}.last_good."
     else:
         why = "it is the version that is rolled back from" if asked == choice.bad else "no target offers it"
         reason = f"{asked} cannot take over from {choice.bad}: {reasons.get(asked, why).rstrip('.')}."
         free = [name for name, said in reasons.items() if name != asked and not said.startswith("quarantined")]
         mend = f"Choose {words.listed(free, 'or')}." if free else "No other version can be chosen."
+        mend = judged.mend(asked) or mend
     return _blocked(incident, reason, mend, candidates=choice.candidates, bad=choice.bad)
 
 
@@ -137,7 +154,13 @@ def _asked(incident: Incident, book: Runbook) -> str | None:
 
 
 def _wanted(
-    incident: Incident, world: World, environment: Environment, book: Runbook, states: dict[str, TargetState]
+    incident: Incident,
+    world: World,
+    environment: Environment,
+    book: Runbook,
+    states: dict[str, TargetState],
+    judged: Judged,
+    tags: Mapping[str, str] | None,
 ) -> Wanted:
     first = next(iter(states.values()))
     everywhere = [
@@ -152,6 +175,7 @@ def _wanted(
     return Wanted(
         versions=everywhere, serving=share, alert_version=incident.alert_version, asked=_asked(incident, book),
         last_good=environment.last_good, soak=environment.soak, now=world.clock.now(),
+        against=judged.against(everywhere), among=judged.among(tags),
     )  # fmt: skip
 
 
@@ -178,7 +202,9 @@ def _plan(
     plans: list[TargetPlan],
     findings: tuple[Finding, ...],
     steps: tuple[PlanStep, ...],
+    judged: Judged,
 ) -> Plan:
+    good = str(choice.good)
     return Plan(
         ordinal=incident.plans + 1, incident=incident.id, model=incident.model, environment=incident.environment,
         from_version=str(choice.bad), to_version=str(choice.good), observed_serving=choice.observed,
@@ -187,6 +213,7 @@ def _plan(
         parallel=book.rollback.parallel,
         on_failure=incident.edit.on_failure if incident.edit else book.rollback.on_failure,
         editor=incident.edit.person if incident.edit else None,
+        artefact=judged.known(good).digest, scan=judged.known(good).scan, signature_fits=judged.fits(good),
         verify=book.verify, confirm=book.confirm, findings=findings, requester=incident.requester, runbook=book.runbook,
         policy_digest=world.catalogue.policy_digest_of(incident.model, incident.environment), postmortem=book.postmortem,
         model_digest=world.catalogue.model_digests[incident.model], runbook_digest=world.catalogue.runbook_digests[book.runbook],

@@ -29,6 +29,7 @@ from bot.ports import (
     Inbox,
     Log,
     MetricSource,
+    Registry,
     Renderer,
     Said,
     Silences,
@@ -161,6 +162,7 @@ class World:
     authorizers: tuple[Authorizer, ...] = ()
     silences: Silences | None = None
     actions: Mapping[tuple[str, str, str], ActionAdapter] = field(default_factory=dict)  # (environment, model, action)
+    registries: Mapping[str, Registry] = field(default_factory=dict)
     observe: bool = False
     alone: bool = True  # no other process serves this timeline at the same time
     generation: int = 0  # the epoch of system/policy at which this process's files were the ones in force

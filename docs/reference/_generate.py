@@ -115,7 +115,13 @@ def keys_page() -> str:
 def _configured() -> Iterator[tuple[str, type[BaseModel]]]:
     yield "`lastgood.yaml`", File
     yield "`runbooks/*.yaml`", Runbook
-    ports = {"alerts": "sources", "traffic": "target with adapter:", "metrics": "metrics", "authorizers": "authorizers"}
+    ports = {
+        "alerts": "sources",
+        "traffic": "target with adapter:",
+        "metrics": "metrics",
+        "registries": "registries",
+        "authorizers": "authorizers",
+    }
     for port, place in ports.items():
         for name in loading.names(port):
             kind = loading.load(port, name)

@@ -136,7 +136,9 @@ async def test_an_append_outlives_its_cancelled_caller(store: Store, write: Make
     ends = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(end, asyncio.CancelledError) for end in ends)
     await store.append(write("incident/last"))
-    assert (await store.query("SELECT count(*) FROM timeline")) == [(21,)]
+    async with asyncio.timeout(5):
+        while await store.query("SELECT count(*) FROM timeline") != [(21,)]:
+            await asyncio.sleep(0.01)
 
 
 async def test_time_in_a_stream_never_goes_back(url: str, write: Make) -> None:

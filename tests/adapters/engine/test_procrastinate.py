@@ -205,7 +205,9 @@ async def test_a_database_that_goes_away_costs_time_and_nothing_else(own: Server
         assert await fleet.finished(*streams) < 30
         rows = {stream: [one.version for one in await fleet.store.read(stream)] for stream in streams}
         assert rows == {stream: [1, 2, 3] for stream in streams}
-        assert await fleet.store.query("SELECT 1 FROM procrastinate_jobs WHERE status='doing'") == []
+        async with asyncio.timeout(15):  # what the server forgot of ended turns is tidied up
+            while await fleet.store.query("SELECT 1 FROM procrastinate_jobs WHERE status='doing'"):
+                await asyncio.sleep(0.1)
 
 
 async def test_one_stream_on_five_workers_has_one_turn_at_a_time(fleet: Fleet) -> None:
