@@ -25,10 +25,11 @@ PORTS: Mapping[str, str] = MappingProxyType(
         "authorizers": "AUTHORIZER",
         "actions": "ACTION",
         "registries": "REGISTRY",
+        "samples": "SAMPLES",
     }
 )
 NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"traffic": ("Config", "capabilities"), "metrics": ("Config", "Query")}
+    {"traffic": ("Config", "capabilities"), "metrics": ("Config", "Query"), "samples": ("Config", "Query")}
 )
 # What the import of somebody else's module dies of; one broken plugin must not stop the others.
 BROKEN = (

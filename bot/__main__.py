@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # types only: importing these would make every command wait
 _DAY = "%d %b %H:%M %Z"
 ABOUT = """\
 Lastgood {version} puts a model back to its last good version, and proves it.
-See it     demo        the whole story on this machine, no accounts
+See it     demo        the whole story on this machine         drill       a situation, measured
 Set up     init        write config, runbook, Slack manifest   check       find every mistake
            manifest    print the Slack app manifest            serve       run the bot
            schema      let editors complete both files         adapters    what both can name
@@ -39,7 +39,9 @@ At 3 am    incident    list, show, who, approve, reject, …     rollback    pro
            login       act from here while Slack is down       logout      end that
            lend        a role you hold, for a time             return      it before its time
 Afterward  timeline    show, verify, export                    postmortem  write it
-Upkeep     db          migrate the database, rebuild its lists
+           evidence    one file for an auditor                 verify      such a file, offline
+           affected    what to repair, and since when
+Upkeep     db          migrate, copy to PostgreSQL, rebuild
 Works while Slack is down. `lastgood COMMAND --help` has examples.
 Exit 0 ok, 1 problem found, 2 bad usage.
 """
@@ -156,6 +158,48 @@ def demo(
     if json:
         as_json(outcome)
     if autoplay and not all(outcome[name] for name in ("accepted", "traffic_moved", "recovered")):
+        raise typer.Exit(1)
+
+
+@app.command()
+def drill(
+    name: Annotated[str, typer.Argument(help="P1, P2, S3 or S4; without one they are listed.")] = "",
+    json: Json = False,
+    folder: Annotated[Path, typer.Option(help="Where the drill keeps its timeline.")] = Path("lastgood-drill"),
+) -> None:
+    """Play a situation on real components, and hold it to its measures.
+
+    No accounts, a real Envoy. Nothing of a drill is counted in a site's own measures.
+
+    Example: lastgood drill P2
+    """
+    import asyncio
+
+    from bot.app import create
+    from bot.demo.drills import DRILLS, run
+    from bot.shapes import meant
+
+    if not name:
+        if json:
+            as_json(
+                {"drills": [{"name": one.name, "title": one.title, "pitfall": one.pitfall} for one in DRILLS.values()]}
+            )
+        else:
+            for one in DRILLS.values():
+                out(f"{one.name}  {one.title}; the pitfall: {one.pitfall}")
+        return
+    if name.upper() not in DRILLS:
+        message = f"There is no drill `{name}`. {meant(name, DRILLS)}"
+        raise LastgoodError(message)
+    measures = asyncio.run(run(DRILLS[name.upper()], create, folder, quiet=json))
+    passed = all(one.ok for one in measures)
+    if json:
+        rows = [{"name": one.name, "value": one.value, "wanted": one.wanted, "ok": one.ok} for one in measures]
+        as_json({"drill": name.upper(), "passed": passed, "measures": rows})
+    else:
+        for found in measures:
+            out(f"{'✓' if found.ok else '✗'} {found.name}: {found.value} (wanted: {found.wanted})")
+    if not passed:
         raise typer.Exit(1)
 
 
@@ -547,6 +591,102 @@ def postmortem(
 
     document = reading.read(work)
     out((document.html if html else document.markdown).rstrip("\n"))
+
+
+@app.command()
+def evidence(
+    suffix: Suffix,
+    to: Annotated[Path | None, typer.Option("--out", help="Where the bundle is written.", dir_okay=False)] = None,
+) -> None:
+    """Write one file for an auditor: timeline, checkpoints, evidence, public key.
+
+    Example: lastgood evidence 7Q4RD --out incident-7Q4RD.zip
+    """
+    import orjson
+
+    from bot import reading
+    from bot.config import environment
+    from bot.store import bundle, checkpoints
+    from bot.store.place import place_of
+
+    settings = environment()
+
+    async def work(store: Store) -> tuple[str, bytes]:
+        incident, _ = await reading.find(store, suffix)
+        signed = await store.query(
+            "SELECT body FROM timeline WHERE stream=? ORDER BY version DESC LIMIT 1", (checkpoints.STREAM,)
+        )
+        if signed:
+            key = str(orjson.loads(signed[0][0])["key"])
+        else:
+            key = checkpoints.public(
+                checkpoints.load_key(settings.get("LASTGOOD_SIGNING_KEY"), place_of(settings.database))
+            )
+        return incident.short, await bundle.made(store, incident.stream, incident.model_stream, key)
+
+    short, body = reading.read(work)
+    file = to or Path(f"incident-{short}.zip")
+    file.write_bytes(body)
+    out(f"✓ wrote {file}, {len(body) / 1024:,.0f} KiB. Whoever gets it can hold it to itself: lastgood verify {file}")
+
+
+@app.command("verify")
+def verify_bundle(
+    bundle: Annotated[Path, typer.Argument(help="What `lastgood evidence` wrote.", exists=True, dir_okay=False)],
+    public_key: Annotated[
+        Path | None,
+        typer.Option("--public-key", help="The public key you know, hexadecimal.", exists=True, dir_okay=False),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Hold a bundle to its chains, signatures and digests, offline.
+
+    Example: lastgood verify incident-7Q4RD.zip --public-key lastgood.pub
+    """
+    from bot.store.bundle import verified
+    from bot.store.checkpoints import public_of
+
+    known = public_of(_text(public_key).strip()) if public_key else None
+    said = verified(bundle.read_bytes(), known)
+    if json:
+        as_json(said.as_json())
+    else:
+        mark = "✗" if said.problems else "✓"
+        out(
+            f"{mark} incident {said.incident}: {said.entries} entries, {said.evidence} files of evidence, {said.unanchored} entries after the last checkpoint"
+        )
+        for name in said.missing:
+            out(f"  {name} was erased or left out; its digest stands in the timeline")
+        for one in said.problems:
+            out(f"  {one.stream} {one.version or ''} {one.kind}: {one.detail}")
+        if known is None:
+            out(f"  It was held to the key it carries, {said.key[:16]}…; give the one you know with --public-key.")
+    if said.problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def affected(suffix: Suffix, json: Json = False) -> None:
+    """Say what the bad version answered while it was ill, and what may have to be repaired.
+
+    Example: lastgood affected 7Q4RD
+    """
+    from bot import reading
+    from bot.report.affected import affected as told
+
+    async def work(store: Store) -> dict[str, Any]:
+        incident, entries = await reading.find(store, suffix)
+        kept = await store.evidence(
+            incident.stream, list(incident.captured.files.values()) if incident.captured else []
+        )
+        return told(incident, entries, kept)
+
+    found = reading.read(work)
+    if json:
+        as_json(found)
+    else:
+        for line in found["lines"]:
+            out(line)
 
 
 @database_app.command("migrate")

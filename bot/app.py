@@ -27,7 +27,7 @@ from bot.domain.incident import Phase, model_stream
 from bot.domain.orders import LOGINS
 from bot.domain.press import Answer, Order, Press
 from bot.errors import ConfigError, Conflict, LastgoodError, NotFound
-from bot.flow import readiness
+from bot.flow import evidence, readiness
 from bot.flow.aftermath import aftermath
 from bot.flow.approve import press
 from bot.flow.gate import Ruling, is_going_back, may_go_on, may_serve
@@ -145,7 +145,7 @@ class Application:
     def _opened(self) -> list[object]:
         """Give everything foreign that is opened with the application, each once."""
         world = self.world
-        ports = (world.targets, world.metrics, world.actions, world.registries)
+        ports = (world.targets, world.metrics, world.actions, world.registries, world.samples)
         used = (*(one for port in ports for one in port.values()), *world.authorizers)
         return list({id(one): one for one in (*used, world.silences, self.pager, self.provider) if one}.values())
 
@@ -172,6 +172,7 @@ class Application:
             "observe": self._observe,
             "ready": self._look_ready,
             "aftermath": self._aftermath,
+            evidence.LANE: self._evidence,
             "checkpoint": self._checkpoint,
         }
 
@@ -194,16 +195,27 @@ class Application:
         return None
 
     async def _observe(self, work: Work) -> datetime | None:
-        return await observe(work.stream, self.world, self.looks)
+        if self.world.alone:
+            return await observe(work.stream, self.world, self.looks)
+        # Replicas take turns at looking, and a breach is several looks in a row.
+        name = f"looks/{work.stream}"
+        looks = Looks.heard(work.stream, await self.store.noted(name))
+        again = await observe(work.stream, self.world, looks)
+        await self.store.note(name, looks.told(work.stream))
+        return again
 
     async def _aftermath(self, work: Work) -> datetime | None:
         return await aftermath(work.stream, self.world)
+
+    async def _evidence(self, work: Work) -> datetime | None:
+        return await evidence.capture(work.stream, self.world)
 
     async def _look_ready(self, work: Work) -> datetime | None:
         return await readiness.look(work.stream, self.world)
 
     async def _checkpoint(self, work: Work) -> datetime | None:
         del work
+        await self.store.forget()
         sealed = await self._sign()
         now = self.world.clock.now()
         await self.store.wake(
@@ -467,7 +479,7 @@ def create(
         sources=sources, silences=build.silences(sources), targets=build.targets(), metrics=build.metrics(),
         directory=roster, surfaces=(surface,), renderer=renderer, folds=folds, executor=ids.ulid(),
         authorizers=build.authorizers(), observe=config.file.observe, actions=build.actions(),
-        registries=build.registries(),
+        registries=build.registries(), samples=build.samples(), kept=store,
         alone=place.alone,
     )  # fmt: skip
     application = Application(

@@ -60,6 +60,10 @@ class Builder:
         """Build every registry."""
         return {name: self._made("registries", name, keys) for name, keys in self._file.registries.items()}
 
+    def samples(self) -> dict[str, Any]:
+        """Build every source of samples."""
+        return {name: self._made("samples", name, keys) for name, keys in self._file.samples.items()}
+
     def authorizers(self) -> tuple[Authorizer, ...]:
         """Build every second opinion."""
         return tuple(self._made("authorizers", name, keys) for name, keys in self._file.authorizers.items())

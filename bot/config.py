@@ -94,6 +94,7 @@ class File(Value):
     authorizers: dict[str, dict[str, Any]] = Field(default_factory=dict)
     sources: dict[str, dict[str, Any]] = Field(default_factory=dict)
     metrics: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    samples: dict[str, dict[str, Any]] = Field(default_factory=dict)
     registries: dict[str, dict[str, Any]] = Field(default_factory=dict)
     heartbeat: HeartbeatConfig | None = None
     roles: dict[str, Role] = Field(default_factory=dict)

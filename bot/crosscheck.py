@@ -16,6 +16,7 @@ from adapters.address import safe
 from bot.crosscheck_policy import PAGED, policy_problems, policy_warnings
 from bot.domain import words
 from bot.domain.alert import same_name
+from bot.domain.evidence import SamplesUse
 from bot.domain.plan import PEOPLE
 from bot.domain.sli_query import asks
 from bot.errors import ConfigError, NotFound, Problem
@@ -53,6 +54,7 @@ def _adapters(site: Site) -> Iterator[Problem]:
         ("metrics", "metrics"),
         ("authorizers", "authorizers"),
         ("registries", "registries"),
+        ("samples", "samples"),
     ):
         for name, keys in site.section(section).items():
             yield from _keys(site.source, port, name, (section, name), keys)
@@ -121,6 +123,7 @@ def _models(site: Site) -> Iterator[Problem]:
         yield from _last_good(site, path, name, said)
         yield from _slis(site, path, said)
         yield from _registry(site, path, said)
+        yield from _samples(site, path, said)
         yield from _follow_ups(site, path, said)
 
 
@@ -154,6 +157,19 @@ def _last_good(site: Site, path: Path_, model: str, said: dict[str, Any]) -> Ite
         if isinstance(version, str) and known and version not in known:
             yield unknown(site.source, (*path, "last_good"), f"{model} has no version", version, known)
             return
+
+
+def _samples(site: Site, path: Path_, said: dict[str, Any]) -> Iterator[Problem]:
+    """Hold an environment's samples to the sources there are and the keys they take."""
+    use, known, own = keys_of(said, "samples"), site.section("samples"), set(SamplesUse.model_fields)
+    source = dig(use, "source")
+    if not isinstance(source, str):
+        return
+    if source not in known:
+        yield unknown(site.source, (*path, "samples", "source"), "there is no source of samples", source, known)
+        return
+    rest = {key: value for key, value in use.items() if key not in own}
+    yield from held(loading.load("samples", source).Query, site.source, (*path, "samples"), rest)[1]
 
 
 def _registry(site: Site, path: Path_, said: dict[str, Any]) -> Iterator[Problem]:

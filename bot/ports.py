@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from bot.domain.alert import Alert, Parsed, RawRequest
 from bot.domain.entries import Entry, Recorded
+from bot.domain.evidence import Found, Wanted
 from bot.domain.person import Membership, OnCall, Person
 from bot.domain.registry import Shelf
 from bot.domain.sli import Measurement
@@ -308,6 +309,37 @@ class Registry(Protocol):
 
     async def look(self, name: str) -> Shelf:
         """Give everything it says of one model; never raises, what it cannot say is the reason of an empty shelf."""
+
+
+@runtime_checkable
+class SampleSource(Protocol):
+    """Knows sampled requests. Built as `Samples(config, context)`; it is only read."""
+
+    kind: ClassVar[str]
+    Config: ClassVar[type[BaseModel]]
+    Query: ClassVar[type[BaseModel]]  # the keys an environment gives beside those every source has
+
+    async def __aenter__(self) -> Self:
+        """Open what it needs."""
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+
+    async def find(self, query: Any, wanted: Wanted) -> Found:
+        """Give the newest samples that are wanted; never raises, what cannot be read is the reason of an empty answer."""
+
+
+@runtime_checkable
+class EvidenceTable(Protocol):
+    """Files of evidence by their digest, which can be erased."""
+
+    async def keep(self, stream: str, files: Mapping[str, bytes], until: datetime) -> None:
+        """Keep files by their SHA-256, until a time."""
+
+    async def evidence(self, stream: str, digests: Sequence[str]) -> dict[str, bytes]:
+        """Give kept files by digest; an erased one is missing."""
 
 
 @runtime_checkable

@@ -291,7 +291,7 @@ def test_a_database_of_a_newer_version_is_left_alone(site: Run, words: tuple[str
     connection.close()
     ended = site(*words)
     assert (ended.code, ended.out) == (1, "")
-    assert "was written by a newer Lastgood (format 99, this one knows 2)" in ended.err
+    assert "was written by a newer Lastgood (format 99, this one knows 3)" in ended.err
 
 
 @pytest.mark.parametrize("words", [("incident", "list"), ("db", "rebuild"), ("timeline", "verify"), ("db", "migrate")])
@@ -575,7 +575,7 @@ def test_the_lists_are_made_again_from_the_timeline(site: Run) -> None:
 
 
 def test_a_migration_is_said_and_may_be_repeated(run: Run) -> None:
-    assert run("db", "migrate") == run("db", "migrate") == Ran(0, "✓ lastgood.db has format 2\n", "")
+    assert run("db", "migrate") == run("db", "migrate") == Ran(0, "✓ lastgood.db has format 3\n", "")
 
 
 # ── as a process ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -141,8 +141,9 @@ class Load:
 class Detector:
     """Posts Alertmanager-format notifications: firing while the error ratio is over the objective, then resolved."""
 
-    def __init__(self, load: Load, hook: str, token: str, clock: Clock) -> None:
-        """Watch `load`, notify `hook`."""
+    def __init__(self, load: Load, hook: str, token: str, clock: Clock, *, over: float = 8.0) -> None:
+        """Watch `load`, notify `hook` when the ratio is `over` times the objective."""
+        self._over = over
         self._load, self._hook, self._token, self._clock = load, hook, token, clock
         self._started: Any = None
         self._version = ""
@@ -159,7 +160,7 @@ class Detector:
         if total < 300:
             return
         ratio = bad / total
-        if self._started is None and ratio > OBJECTIVE * 8:
+        if self._started is None and ratio > OBJECTIVE * self._over:
             self._started = self._clock.now() - timedelta(seconds=WINDOW)
             self._version = max("42", "41", key=lambda version: self._load.window(WINDOW, version)[1])
             await self._notify(http, "firing", ratio)

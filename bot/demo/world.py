@@ -94,6 +94,13 @@ class Bot(Protocol):
 
 
 Create = Callable[..., Any]
+Files = Callable[[Path, str, str], tuple[str, str]]  # folder, lastgood.yaml, runbook
+
+
+def _as_they_are(folder: Path, config: str, book: str) -> tuple[str, str]:
+    """Change nothing."""
+    del folder
+    return config, book
 
 
 class Point(NamedTuple):
@@ -216,8 +223,13 @@ class World:
 
 
 @asynccontextmanager
-async def world(folder: Path, create: Create, *, port: int = 0, quiet: bool = True) -> AsyncIterator[World]:
-    """Start everything in `folder`; the bot runs its production code and is told only by its configuration."""
+async def world(
+    folder: Path, create: Create, *, port: int = 0, quiet: bool = True, files: Files = _as_they_are, over: float = 8.0
+) -> AsyncIterator[World]:
+    """Start everything in `folder`; the bot runs its production code and is told only by its configuration.
+
+    `files` may change the configuration and the runbook; the detector fires `over` times the objective.
+    """
     clock = SystemClock()
     await asyncio.to_thread(_emptied, folder)
     async with AsyncExitStack() as stack:
@@ -233,10 +245,10 @@ async def world(folder: Path, create: Create, *, port: int = 0, quiet: bool = Tr
         stack.push_async_callback(envoy.stop)
         load = Load(f"http://127.0.0.1:{envoy.port}/predict", clock)
         stack.push_async_callback(_ended, _task(load.run()))
-        app = await _bot(stack, create, folder, slack, servers, envoy, port or free_port(), clock)
+        app = await _bot(stack, create, folder, slack, servers, envoy, port or free_port(), clock, files)
         detector = Detector(
-            load, f"http://127.0.0.1:{app.port}/hooks/alertmanager", app.settings.environ["DEMO_ALERT_TOKEN"], clock
-        )
+            load, f"http://127.0.0.1:{app.port}/hooks/alertmanager", app.settings.environ["DEMO_ALERT_TOKEN"], clock, over=over,
+        )  # fmt: skip
         stack.push_async_callback(_ended, _task(detector.run()))
         made = World(folder, clock, slack, servers, envoy, load, app, (lambda _: None) if quiet else _print)
         for work in (made.watch(), made.narrate()):
@@ -280,9 +292,9 @@ async def _bot(
     envoy: Envoy,
     page: int,
     clock: Clock,
+    files: Files,
 ) -> Bot:
     (folder / "runbooks").mkdir()
-    (folder / "runbooks" / "fraud.yaml").write_text(RUNBOOK)
     port = free_port()
     config = CONFIG.format(
         channel=CHANNEL,
@@ -292,7 +304,9 @@ async def _bot(
         bad=servers[BAD].port,
         admin=envoy.admin,
     )
+    config, book = files(folder, config, RUNBOOK)
     (folder / "lastgood.yaml").write_text(config)
+    (folder / "runbooks" / "fraud.yaml").write_text(book)
     settings = Settings(
         {
             "LASTGOOD_CONFIG": str(folder / "lastgood.yaml"), "LASTGOOD_DATABASE_URL": f"sqlite:///{folder}/timeline.db",

@@ -891,6 +891,22 @@ class VersionServed(Entry):
         return f"{self.target} serves {self.split}."
 
 
+class EvidenceCaptured(Entry):
+    """What was kept beside the timeline when the rollback was claimed: files by their SHA-256, and how far the samples reach."""
+
+    type: ClassVar[str] = "evidence.captured"
+    commutes: ClassVar[bool] = True
+    plan: str
+    files: dict[str, str]
+    coverage: tuple[str, ...] = ()
+    until: AwareDatetime
+
+    def sentence(self) -> str:
+        """Say what was kept, and of whom there is none."""
+        what = words.listed(sorted(self.files)) or "no file"
+        return f"Evidence kept: {what}. {' '.join(self.coverage)}".strip()
+
+
 class RegistryChanged(Entry):
     """An alias of the registry names another version than it did; `version` is empty when it is gone."""
 
@@ -1188,7 +1204,7 @@ ENTRIES: dict[str, type[Entry]] = {
         StepUnknown, StepRetried, StepCompensated, TrafficSampled, TrafficVerified, SliSampled, SliJudged,
         PlanEdited, PlanEscalated, GlassBroken, ReviewDone, IncidentSnoozed, IncidentHandedOver, RollbackJudged, TrustMoved,
         AutopilotSwitched, RoleDelegated, RoleReturned, LoginAsked, LoginGranted, LoginEnded, PolicyReviewDue,
-        MarkedRecovered, VersionServed, RegistryChanged, IncidentLinked, IncidentUnlinked, LockTaken, LockReleased, VersionQuarantined,
+        MarkedRecovered, VersionServed, EvidenceCaptured, RegistryChanged, IncidentLinked, IncidentUnlinked, LockTaken, LockReleased, VersionQuarantined,
         PolicyLoaded, CheckpointSigned, RollbackPaused, RollbackResumed, CompensationAsked, StepSkipped, StepByHand,
         VersionReleased, RollbackGraded, ReadinessJudged, LeftoverOpened, LeftoverCleared, FixRecorded, DeltaMeasured,
         FollowUpStarted, FollowUpEnded,

@@ -125,6 +125,7 @@ class Incident:
     leftovers: Mapping[str, e.LeftoverOpened] = field(default_factory=lambda: MappingProxyType({}))
     fix: e.FixRecorded | None = None
     grade: e.RollbackGraded | None = None
+    captured: e.EvidenceCaptured | None = None  # of the newest claim
     before: e.SliSampled | None = None  # the last round before anything was moved
     deltas: tuple[e.DeltaMeasured, ...] = ()
     follow_ups: Mapping[str, tuple[datetime, e.FollowUpStarted | e.FollowUpEnded]] = field(
@@ -466,7 +467,11 @@ def _handed_over(i: Incident, entry: e.IncidentHandedOver, _: datetime) -> Incid
 
 
 def _claimed(i: Incident, entry: e.RollbackClaimed, at: datetime) -> Incident:
-    return replace(i, phase=Phase.ROLLING, claim=entry, claimed_at=at, parked_on=None)
+    return replace(i, phase=Phase.ROLLING, claim=entry, claimed_at=at, parked_on=None, captured=None)
+
+
+def _evidence(i: Incident, entry: e.EvidenceCaptured, _: datetime) -> Incident:
+    return replace(i, captured=entry)
 
 
 def _released(i: Incident, _: e.RollbackReleased, __: datetime) -> Incident:
@@ -650,7 +655,7 @@ _HANDLERS: dict[type[e.Entry], Callable[..., Incident]] = {
     e.StepStarted: _started, e.StepApplied: _applied, e.StepFailed: _failed, e.StepUnknown: _unknown,
     e.StepRetried: _retried, e.StepCompensated: _compensated, e.TrafficSampled: _looked,
     e.TrafficVerified: _verified, e.SliSampled: _sampled, e.SliJudged: _judged, e.IncidentStuck: _stuck,
-    e.PlanEdited: _edited, e.PlanEscalated: _told_further, e.GlassBroken: _glass, e.ReviewDone: _reviewed,
+    e.EvidenceCaptured: _evidence, e.PlanEdited: _edited, e.PlanEscalated: _told_further, e.GlassBroken: _glass, e.ReviewDone: _reviewed,
     e.IncidentSnoozed: _snoozed, e.IncidentHandedOver: _handed_over,
     e.RollbackPaused: _paused, e.RollbackResumed: _resumed, e.CompensationAsked: _undoing, e.StepSkipped: _skipped,
     e.StepByHand: _by_hand, e.LeftoverOpened: _left, e.LeftoverCleared: _cleared_away, e.FixRecorded: _fixed,

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from bot.domain.duration import Duration
+from bot.domain.evidence import SamplesUse
 from bot.domain.registry import RegistryUse
 from bot.domain.roles import MemberId, PagerDutyId, UsergroupId
 from bot.domain.value import Value
@@ -123,6 +124,7 @@ class Environment(Value):
     follow_ups: dict[str, FollowUp] = Field(default_factory=dict)
     capacity: Capacity | None = None
     registry: RegistryUse | None = None
+    samples: SamplesUse | None = None
 
 
 class Model(Value):

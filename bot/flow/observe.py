@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from bot.domain import extract, recovery, words
 from bot.domain.alert import Alert, Severity
@@ -58,6 +60,13 @@ class _Row:
         elif look.verdict == "breached":
             self.breached_since = self.breached_since or look.measurement.at
 
+    def plain(self) -> dict[str, Any]:
+        """Give what JSON can hold."""
+        return {
+            "last": self.last.model_dump(mode="json") if self.last else None, "verdict": self.verdict, "length": self.length,
+            "breached_since": self.breached_since.isoformat() if self.breached_since else None,
+        }  # fmt: skip
+
     def reached(self, verdict: str) -> bool:
         """Say whether enough looks in a row came out like this."""
         return self.verdict == verdict and self.length >= IN_A_ROW
@@ -72,6 +81,20 @@ class Looks:
     def row(self, stream: str, sli: str) -> _Row:
         """Give the row of one SLI."""
         return self.rows.setdefault((stream, sli), _Row())
+
+    def told(self, stream: str) -> str:
+        """Write the rows of one model as JSON, for the replica that looks next."""
+        return json.dumps({sli: row.plain() for (name, sli), row in self.rows.items() if name == stream})
+
+    @classmethod
+    def heard(cls, stream: str, text: str) -> Looks:
+        """Read what another replica wrote; nothing when it wrote nothing."""
+        looks = cls()
+        for sli, row in json.loads(text or "{}").items():
+            last = Measurement.model_validate(row["last"]) if row["last"] else None
+            since = datetime.fromisoformat(row["breached_since"]) if row["breached_since"] else None
+            looks.rows[stream, sli] = _Row(last, row["verdict"], row["length"], since)
+        return looks
 
 
 async def observe(stream: str, world: World, looks: Looks | None = None) -> datetime:

@@ -14,6 +14,7 @@ from bot.domain.plan import Plan, PlanStep
 from bot.domain.sli import SliSample
 from bot.domain.traffic import ApplyResult, Outcome, TargetPlan, TargetState, TrafficSplit
 from bot.errors import AdapterError
+from bot.flow import evidence
 from bot.flow.authorizers import objection, opinions
 from bot.flow.effects import AGAIN, ATTEMPTS, asked, done, effect, failed_with, plan_of, together
 from bot.flow.facts import judge
@@ -187,7 +188,10 @@ async def _take(
     lock = e.LockTaken(incident=incident.stream, plan=plan.id)
     held = [to(one, _counted(incident, plan, lock) if one.stream == incident.model_stream else lock) for one in locks]
     before = [e.SliSampled(samples=looks, before=True)] if looks else []
-    return Step((write(incident, *before, claimed), *held), given=given, until=_window_ends(incident, locks))
+    lanes = (evidence.LANE,) if evidence.wanted(incident, world) else ()
+    return Step(
+        (write(incident, *before, claimed), *held), given=given, until=_window_ends(incident, locks), lanes=lanes
+    )
 
 
 async def _last_look(incident: Incident, world: World, plan: Plan) -> tuple[SliSample, ...]:

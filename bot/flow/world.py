@@ -24,6 +24,7 @@ from bot.ports import (
     Authorizer,
     Clock,
     Directory,
+    EvidenceTable,
     Ids,
     InboundDone,
     Inbox,
@@ -32,6 +33,7 @@ from bot.ports import (
     Registry,
     Renderer,
     Said,
+    SampleSource,
     Silences,
     Surface,
     SurfaceTable,
@@ -52,6 +54,7 @@ class Step:
     said: tuple[Said, ...] = ()
     yields: bool = False  # an effect was made: hand the turn back to the engine
     until: datetime | None = None  # when it may no longer be written
+    lanes: tuple[str, ...] = ()  # beside the advance, what is due for the incident from now on
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +166,8 @@ class World:
     silences: Silences | None = None
     actions: Mapping[tuple[str, str, str], ActionAdapter] = field(default_factory=dict)  # (environment, model, action)
     registries: Mapping[str, Registry] = field(default_factory=dict)
+    samples: Mapping[str, SampleSource] = field(default_factory=dict)
+    kept: EvidenceTable | None = None
     observe: bool = False
     alone: bool = True  # no other process serves this timeline at the same time
     generation: int = 0  # the epoch of system/policy at which this process's files were the ones in force
@@ -207,6 +212,7 @@ class World:
         """Write a step; surfaces follow, and `wake` asks for an advance."""
         now = self.clock.now()
         work = self.follow(incident.stream, now + _TOLD_AFTER.get(incident.phase, SOON))
+        work = (*work, *(Work(lane, incident.stream, now) for lane in step.lanes))
         if wake:
             work = (*work, Work("advance", incident.stream, now))
         return await self.timeline.append(

@@ -130,6 +130,18 @@ class IncidentRow(SQLModel, table=True):
     tail: str
 
 
+class EvidenceRow(SQLModel, table=True):
+    """A file of evidence by its digest, erased when its time is over."""
+
+    __tablename__ = "evidence"
+    __table_args__ = (Index("evidence_stream", "stream"), Index("evidence_until", "keep_until"))
+
+    digest: str = Field(primary_key=True)
+    stream: str = Field(primary_key=True)
+    keep_until: str
+    body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
 class MetaRow(SQLModel, table=True):
     """What the database says of itself: `format` is the number of the newest code that wrote it."""
 

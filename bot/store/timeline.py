@@ -11,6 +11,7 @@ from bot.errors import Conflict
 from bot.ports import Append, Clock, Write
 from bot.store import chain
 from bot.store.database import Backend, Connection, Head, end_process, text
+from bot.store.evidence import SqlEvidence
 from bot.store.inbox import InboundRows, SqlInbox, check_pending, end_inbound, inbound_rows
 from bot.store.people import SqlPeople
 from bot.store.place import path_of
@@ -41,7 +42,7 @@ class _Prepared:
     said: list[tuple[str, str, str]]
 
 
-class Store(SqlInbox, SqlWork, SqlSurfaces, SqlPeople, SqlIncidents):
+class Store(SqlInbox, SqlWork, SqlSurfaces, SqlPeople, SqlIncidents, SqlEvidence):
     """Timeline, Inbox, WorkTable and SurfaceTable over one migrated database.
 
     `project` gives the row of the incident list after new entries of one stream, None for no row; without it the list
@@ -80,6 +81,10 @@ class Store(SqlInbox, SqlWork, SqlSurfaces, SqlPeople, SqlIncidents):
                 chain.recorded(chain.Row(*row)) for row in connection.execute(_READ, (stream, after)).fetchall()
             ]
         )
+
+    async def rows(self, stream: str) -> list[chain.Row]:
+        """Give the rows of a stream as they are stored."""
+        return [chain.Row(*row) for row in await self.query(_READ, (stream, 0))]
 
     async def changed(self) -> tuple[list[tuple[str, int, str]], int]:
         """Give the heads (stream, version, digest) no checkpoint covers, and how many entries are covered with them."""

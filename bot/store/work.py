@@ -19,6 +19,8 @@ _RETRY = (
     "WHERE lane=? AND stream=?"
 )
 
+_NOTE = "INSERT INTO meta(name,value) VALUES(?,?) ON CONFLICT(name) DO UPDATE SET value=excluded.value"
+
 
 class SqlWork(Database):
     """The port WorkTable."""
@@ -45,6 +47,19 @@ class SqlWork(Database):
         """End this turn: delete it or put it at `again`; a turn raised meanwhile stays due. A success forgets the tries."""
         at = stamp(again) if again else None
         await self._writing(lambda connection: _finish(self._backend, connection, work, at, failed=failed))
+
+    async def noted(self, name: str) -> str:
+        """Give what a replica noted for the others; an empty text when nothing was."""
+        rows = await self.query("SELECT value FROM meta WHERE name=?", (name,))
+        return str(rows[0][0]) if rows else ""
+
+    async def note(self, name: str, value: str) -> None:
+        """Note something for other replicas. It is no record: what is lost is only looked at again."""
+
+        def job(connection: Connection) -> None:
+            connection.execute(_NOTE, (name, value))
+
+        await self._writing(job)
 
     async def wake(self, work: Sequence[Work]) -> None:
         """Record work outside an append."""

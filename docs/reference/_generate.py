@@ -120,6 +120,7 @@ def _configured() -> Iterator[tuple[str, type[BaseModel]]]:
         "traffic": "target with adapter:",
         "metrics": "metrics",
         "registries": "registries",
+        "samples": "samples",
         "authorizers": "authorizers",
     }
     for port, place in ports.items():

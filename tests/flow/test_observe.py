@@ -350,3 +350,19 @@ async def test_a_plan_that_waits_is_looked_at_as_soon_as_something_else_serves()
     here.targets["route"].move({"41": 100, "42": 0})
     await observe(STREAM, here.world)
     assert [(one.lane, one.stream) for one in here.memory.work] == [("advance", stream)]
+
+
+async def test_a_row_of_looks_goes_on_at_the_replica_that_looks_next() -> None:
+    here = Corridor()
+    here.meter.value = 0.5
+    text = ""
+    for _ in range(3):
+        looks = Looks.heard(STREAM, text)
+        await observe(STREAM, here.world, looks)
+        text = looks.told(STREAM)
+        here.clock.advance(30)
+    row = Looks.heard(STREAM, text).row(STREAM, "error_ratio")
+    assert (row.verdict, row.length, row.reached("breached")) == ("breached", 3, True)
+    assert row.last == looks.row(STREAM, "error_ratio").last
+    assert row.breached_since is not None
+    assert Looks.heard(STREAM, "").rows == {}

@@ -134,3 +134,10 @@ def test_due_gives_no_work_early_and_none_late(minutes: list[int]) -> None:
         url = f"sqlite:///{folder}/site.db"
         migrate(url)
         asyncio.run(story(url))
+
+
+async def test_what_a_replica_notes_another_reads(store: Store) -> None:
+    assert await store.noted("looks/x") == ""
+    await store.note("looks/x", "{}")
+    await store.note("looks/x", '{"a": 1}')
+    assert await store.noted("looks/x") == '{"a": 1}'

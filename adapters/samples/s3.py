@@ -1,0 +1,118 @@
+"""Sampled requests in S3, as objects of JSON lines. Needs the extra `aws`; credentials are AWS's usual ones."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from datetime import datetime
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from adapters.address import Address
+from adapters.samples._lines import chosen, newest
+from bot.domain import words
+from bot.domain.evidence import Found, Wanted
+from bot.errors import Unavailable
+from bot.ports import Context
+
+LIMIT = 64 * 1024 * 1024  # bytes read at one look, from the newest object on
+KEYS = 5000  # objects looked through for the newest
+
+
+class S3Config(BaseModel):
+    """The bucket and its region; `url` names another endpoint. `timeout` in seconds bounds a whole look."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bucket: str = Field(min_length=3)
+    region: str = Field(min_length=1)
+    url: Address | None = Field(default=None, repr=False)
+    timeout: float = Field(default=20.0, gt=0, le=60)
+
+
+class S3Query(BaseModel):
+    """The prefix under which samples of this model lie, for example `fraud/prod/`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prefix: str = Field(min_length=1)
+
+
+class S3Samples:
+    """Reads the newest objects first."""
+
+    kind: ClassVar[str] = "s3"
+    Config: ClassVar[type[BaseModel]] = S3Config
+    Query: ClassVar[type[BaseModel]] = S3Query
+
+    def __init__(self, config: S3Config, context: Context) -> None:
+        """Read the bucket of `config`."""
+        self._config = config
+        self._stack = AsyncExitStack()
+        self._client: Any = None
+        self._errors: tuple[type[Exception], ...] = ()
+        del context
+
+    async def __aenter__(self) -> Self:
+        """Open a client of its own. Raises Unavailable without the extra."""
+        try:
+            from aiobotocore.config import AioConfig
+            from aiobotocore.session import get_session
+            from botocore.exceptions import BotoCoreError, ClientError
+        except ImportError as error:
+            raise Unavailable("S3 needs the extra `aws`: pip install 'lastgood[aws]'. The image has it.") from error
+        self._errors = (BotoCoreError, ClientError)
+        settings = AioConfig(connect_timeout=5, read_timeout=self._config.timeout, retries={"total_max_attempts": 2})
+        self._client = await self._stack.enter_async_context(
+            get_session().create_client(
+                "s3", region_name=self._config.region, endpoint_url=self._config.url, config=settings
+            )
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        await self._stack.aclose()
+
+    async def find(self, query: S3Query, wanted: Wanted) -> Found:
+        """Give the newest samples that are wanted; what cannot be read is a reason."""
+        try:
+            async with asyncio.timeout(self._config.timeout):
+                return Found(rows=await self._rows(query, wanted))
+        except TimeoutError:
+            return Found(reason=f"S3 did not answer within {self._config.timeout:g} s")
+        except self._errors as error:
+            told = getattr(error, "response", {}).get("Error", {})
+            code = words.plain(str(told.get("Code") or type(error).__name__), 60)
+            return Found(reason=f"S3 refuses: {code}")
+
+    async def _rows(self, query: S3Query, wanted: Wanted) -> tuple[dict[str, Any], ...]:
+        objects: list[dict[str, Any]] = []
+        pages = self._client.get_paginator("list_objects_v2")
+        async for page in pages.paginate(Bucket=self._config.bucket, Prefix=query.prefix):
+            objects += page.get("Contents", [])
+            if len(objects) >= KEYS:
+                break
+        objects = [one for one in objects if one["LastModified"] >= wanted.since]
+        objects.sort(key=lambda one: one["LastModified"], reverse=True)
+        left, found = LIMIT, list[tuple[datetime, dict[str, Any]]]()
+        for one in objects:
+            if left <= 0 or len(found) >= wanted.most:
+                break
+            end = min(int(one["Size"]), left)
+            if end == 0:
+                continue
+            answer = await self._client.get_object(
+                Bucket=self._config.bucket, Key=one["Key"], Range=f"bytes=0-{end - 1}"
+            )
+            body = await answer["Body"].read()
+            left -= len(body)
+            found += chosen(body.splitlines(), wanted)
+        return newest(found, wanted.most)
+
+
+SAMPLES = S3Samples
