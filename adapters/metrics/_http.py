@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
 
 import aiohttp
 
 from adapters.bodies import capped
+from bot.domain.credential import Credential
 from bot.errors import Unavailable
 
 LIMIT = 16 * 1024 * 1024  # bytes of one answer: far above any exposition worth reading at each look
@@ -51,3 +54,29 @@ class Client:
             message = f"{where} refuses our credentials"
             raise Unavailable(message)
         return answer.status, body
+
+
+class Asks:
+    """A source that asks over HTTP: its client is opened and closed with it."""
+
+    _client: Client
+
+    async def __aenter__(self) -> Self:
+        """Open a client of its own."""
+        self._client.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        await self._client.close()
+
+
+def secret(credential: Credential, get: Callable[[str], str | None], what: str) -> str:
+    """Read a secret at each look, so a rotated one is used. Raises Unavailable that names where it should be."""
+    value = (credential.value(get) or "").strip()
+    if not value or not value.isprintable():
+        message = f"the {what} is not in {credential.env or credential.file}"
+        raise Unavailable(message)
+    return value

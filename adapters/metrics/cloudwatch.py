@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.address import Address
+from adapters.aws import OwnClient
 from bot.domain import words
 from bot.domain.sli import Measurement
 from bot.errors import Unavailable
@@ -68,7 +67,7 @@ class CloudwatchQuery(BaseModel):
         return {name: text if text in self.metrics else f"lastgood_{name}" for name, text in wanted.items()}
 
 
-class Cloudwatch:
+class Cloudwatch(OwnClient):
     """Asks for the last periods, the value and the number of its requests in one call."""
 
     kind: ClassVar[str] = "cloudwatch"
@@ -77,37 +76,9 @@ class Cloudwatch:
 
     def __init__(self, config: CloudwatchConfig, context: Context) -> None:
         """Ask in the region of `config`."""
-        self._config, self._context = config, context
-        self._stack = AsyncExitStack()
-        self._client: Any = None
-        self._errors: tuple[type[Exception], ...] = ()
-
-    async def __aenter__(self) -> Self:
-        """Open a client of its own. Raises Unavailable without the extra."""
-        try:
-            from aiobotocore.config import AioConfig
-            from aiobotocore.session import get_session
-            from botocore.exceptions import BotoCoreError, ClientError
-        except ImportError as error:
-            raise Unavailable(
-                "CloudWatch needs the extra `aws`: pip install 'lastgood[aws]'. The image has it."
-            ) from error
-        self._errors = (BotoCoreError, ClientError)
-        seconds = self._config.timeout
         # A look is taken again soon anyway, so nothing is repeated inside it.
-        settings = AioConfig(connect_timeout=seconds, read_timeout=seconds, retries={"total_max_attempts": 1})
-        self._client = await self._stack.enter_async_context(
-            get_session().create_client(
-                "cloudwatch", region_name=self._config.region, endpoint_url=self._config.url, config=settings
-            )
-        )
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        await self._stack.aclose()
+        super().__init__("cloudwatch", config.region, config.url, timeout=config.timeout, attempts=1)
+        self._config, self._context = config, context
 
     async def measure(self, query: CloudwatchQuery, since: Measurement | None) -> Measurement:
         """Ask for the value and the number of its requests, of the same period."""

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.address import Address
-from adapters.metrics._http import Client
+from adapters.metrics._http import Asks, Client, secret
 from bot.domain import words
 from bot.domain.credential import Credential
 from bot.domain.sli import Measurement
@@ -48,7 +47,7 @@ class DatadogQuery(BaseModel):
     max_age: float = Field(default=300.0, gt=0)
 
 
-class Datadog:
+class Datadog(Asks):
     """Asks for a window that ends now."""
 
     kind: ClassVar[str] = "datadog"
@@ -59,17 +58,6 @@ class Datadog:
         """Ask the account of `config`."""
         self._config, self._context = config, context
         self._client = Client(config.timeout)
-
-    async def __aenter__(self) -> Self:
-        """Open a client of its own."""
-        self._client.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        await self._client.close()
 
     async def measure(self, query: DatadogQuery, since: Measurement | None) -> Measurement:
         """Ask for the value, and for the number of requests of the same bucket."""
@@ -107,16 +95,11 @@ class Datadog:
 
     def _headers(self) -> dict[str, str]:
         """Read both keys at each look, so rotated ones are used. Raises Unavailable without them."""
+        api, application = self._config.api_key, self._config.application_key
         return {
-            "DD-API-KEY": self._key(self._config.api_key, "API key"),
-            "DD-APPLICATION-KEY": self._key(self._config.application_key, "application key"),
+            "DD-API-KEY": secret(api, self._context.secret, f"API key for {WHO}"),
+            "DD-APPLICATION-KEY": secret(application, self._context.secret, f"application key for {WHO}"),
         }
-
-    def _key(self, credential: Credential, what: str) -> str:
-        value = (credential.value(self._context.secret) or "").strip()
-        if not value or not value.isprintable():
-            raise Unavailable(f"the {what} for {WHO} is not in {credential.env or credential.file}")
-        return value
 
 
 def _series(status: int, body: bytes) -> dict[str, Any]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from adapters.address import Address
-from adapters.metrics._http import Client
+from adapters.metrics._http import Asks, Client, secret
 from bot.domain import words
 from bot.domain.credential import Credential
 from bot.domain.sli import Measurement
@@ -59,7 +58,7 @@ class HttpJsonQuery(BaseModel):
         return place
 
 
-class HttpJson:
+class HttpJson(Asks):
     """Asks once a look."""
 
     kind: ClassVar[str] = "http_json"
@@ -70,17 +69,6 @@ class HttpJson:
         """Ask the service of `config`."""
         self._config, self._context = config, context
         self._client = Client(config.timeout)
-
-    async def __aenter__(self) -> Self:
-        """Open a client of its own."""
-        self._client.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        await self._client.close()
 
     async def measure(self, query: HttpJsonQuery, since: Measurement | None) -> Measurement:
         """Ask for the value, the size of its sample and its time, all in one answer."""
@@ -110,11 +98,7 @@ class HttpJson:
         """Read the token at each look, so a rotated one is used. Raises Unavailable without one."""
         if self._config.token is None:
             return {"Accept": "application/json"}
-        token = (self._config.token.value(self._context.secret) or "").strip()
-        if not token or not token.isprintable():
-            raise Unavailable(
-                f"the token for the service is not in {self._config.token.env or self._config.token.file}"
-            )
+        token = secret(self._config.token, self._context.secret, "token for the service")
         before = "Bearer " if self._config.header.lower() == "authorization" else ""
         return {"Accept": "application/json", self._config.header: f"{before}{token}"}
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 from datetime import timedelta
-from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from adapters.address import Address
-from adapters.metrics._http import Client
+from adapters.metrics._http import Asks, Client, secret
 from bot.domain import words
 from bot.domain.credential import Credential
 from bot.domain.sli import Measurement
@@ -48,7 +47,7 @@ class PrometheusQuery(BaseModel):
     requests: str | None = Field(default=None, min_length=1)
 
 
-class Prometheus:
+class Prometheus(Asks):
     """Asks `/api/v1/query` at the time of the look."""
 
     kind: ClassVar[str] = "prometheus"
@@ -59,17 +58,6 @@ class Prometheus:
         """Ask the server of `config`."""
         self._config, self._context = config, context
         self._client = Client(config.timeout)
-
-    async def __aenter__(self) -> Self:
-        """Open a client of its own."""
-        self._client.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        await self._client.close()
 
     async def measure(self, query: PrometheusQuery, since: Measurement | None) -> Measurement:
         """Ask for the value and for the size of its sample, both at the same time."""
@@ -104,11 +92,7 @@ class Prometheus:
         """Read the token at each look, so a rotated one is used. Raises Unavailable without one."""
         if self._config.token is None:
             return {}
-        token = (self._config.token.value(self._context.secret) or "").strip()
-        if not token or not token.isprintable():
-            place = self._config.token.env or self._config.token.file
-            message = f"the token for {WHO} is not in {place}"
-            raise Unavailable(message)
+        token = secret(self._config.token, self._context.secret, f"token for {WHO}")
         return {"Authorization": f"Bearer {token}"}
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from adapters.address import Address, shown
 from adapters.metrics._exposition import STARTED, Counted, Page, Selector, parse
-from adapters.metrics._http import Client
+from adapters.metrics._http import Asks, Client
 from bot.domain import words
 from bot.domain.sli import Measurement
 from bot.errors import Unavailable
@@ -55,7 +54,7 @@ class ScrapeQuery(BaseModel):
         return Selector.parse(text).text
 
 
-class Scrape:
+class Scrape(Asks):
     """Reads the endpoints and differences the counters since the last look."""
 
     kind: ClassVar[str] = "scrape"
@@ -67,17 +66,6 @@ class Scrape:
         self._config, self._context = config, context
         self._client = Client(config.timeout)
         self._places = _places(config.urls)
-
-    async def __aenter__(self) -> Self:
-        """Open a client of its own."""
-        self._client.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        await self._client.close()
 
     async def measure(self, query: ScrapeQuery, since: Measurement | None) -> Measurement:
         """Give errors over total since the last look; the first look only takes the counters."""

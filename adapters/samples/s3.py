@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
 from datetime import datetime
-from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.address import Address
+from adapters.aws import OwnClient
 from adapters.samples._lines import chosen, newest
 from bot.domain import words
 from bot.domain.evidence import Found, Wanted
-from bot.errors import Unavailable
 from bot.ports import Context
 
 LIMIT = 64 * 1024 * 1024  # bytes read at one look, from the newest object on
@@ -40,7 +38,7 @@ class S3Query(BaseModel):
     prefix: str = Field(min_length=1)
 
 
-class S3Samples:
+class S3Samples(OwnClient):
     """Reads the newest objects first."""
 
     kind: ClassVar[str] = "s3"
@@ -49,34 +47,8 @@ class S3Samples:
 
     def __init__(self, config: S3Config, context: Context) -> None:
         """Read the bucket of `config`."""
-        self._config = config
-        self._stack = AsyncExitStack()
-        self._client: Any = None
-        self._errors: tuple[type[Exception], ...] = ()
-        del context
-
-    async def __aenter__(self) -> Self:
-        """Open a client of its own. Raises Unavailable without the extra."""
-        try:
-            from aiobotocore.config import AioConfig
-            from aiobotocore.session import get_session
-            from botocore.exceptions import BotoCoreError, ClientError
-        except ImportError as error:
-            raise Unavailable("S3 needs the extra `aws`: pip install 'lastgood[aws]'. The image has it.") from error
-        self._errors = (BotoCoreError, ClientError)
-        settings = AioConfig(connect_timeout=5, read_timeout=self._config.timeout, retries={"total_max_attempts": 2})
-        self._client = await self._stack.enter_async_context(
-            get_session().create_client(
-                "s3", region_name=self._config.region, endpoint_url=self._config.url, config=settings
-            )
-        )
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        await self._stack.aclose()
+        super().__init__("s3", config.region, config.url, timeout=config.timeout, attempts=2)
+        self._config, self._context = config, context
 
     async def find(self, query: S3Query, wanted: Wanted) -> Found:
         """Give the newest samples that are wanted; what cannot be read is a reason."""

@@ -26,13 +26,15 @@ class Moto:
 
         return boto3.client(service, region_name="eu-west-1", endpoint_url=f"http://127.0.0.1:{self.port}")
 
-    def put(self, namespace: str, name: str, value: float, *, ago: float = 120, **dimensions: str) -> None:
-        """Put one value into CloudWatch, so many seconds ago."""
-        at = datetime.now(UTC) - timedelta(seconds=ago)  # noqa: TID251  moto has no other clock
+    def put(self, namespace: str, values: dict[str, float], **dimensions: str) -> None:
+        """Put values of one moment, two minutes ago, into CloudWatch."""
+        at = datetime.now(UTC) - timedelta(seconds=120)  # noqa: TID251  moto has no other clock
         named = [{"Name": key, "Value": said} for key, said in dimensions.items()]
-        data = {"MetricName": name, "Timestamp": at, "Value": value, "Dimensions": named}
+        data = [
+            {"MetricName": name, "Timestamp": at, "Value": value, "Dimensions": named} for name, value in values.items()
+        ]
         client = self.client("cloudwatch")
-        client.put_metric_data(Namespace=namespace, MetricData=[data])
+        client.put_metric_data(Namespace=namespace, MetricData=data)
         client.close()
 
     def stop(self) -> None:

@@ -30,9 +30,8 @@ async def look(url: str, asked: CloudwatchQuery, clock: Clock) -> Measurement:
 
 
 async def test_a_metric_of_one_version_is_read_with_its_dimension(moto: Moto) -> None:
-    moto.put("Serving", "bad", 8, Version="42")
-    moto.put("Serving", "all", 400, Version="42")
-    moto.put("Serving", "bad", 999, Version="41")
+    moto.put("Serving", {"bad": 8, "all": 400}, Version="42")
+    moto.put("Serving", {"bad": 999}, Version="41")
     seen = await look(f"http://127.0.0.1:{moto.port}", query(), SystemClock())
     assert (seen.value, seen.requests, seen.reason) == (8, 400, "")
 

@@ -137,8 +137,7 @@ class TestCloudwatch(MetricContract):
         config = CloudwatchConfig(region="eu-west-1", url=f"http://127.0.0.1:{wire.port}", timeout=1.5)
 
         async def served(requests: int, failed: int) -> None:
-            await asyncio.to_thread(moto.put, space, "ratio", failed / requests)
-            await asyncio.to_thread(moto.put, space, "n", float(requests))
+            await asyncio.to_thread(moto.put, space, {"ratio": failed / requests, "n": float(requests)})
 
         metric = {"namespace": space, "stat": "Average"}
         query = CloudwatchQuery.model_validate(
