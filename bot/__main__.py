@@ -163,7 +163,7 @@ def demo(
 
 @app.command()
 def drill(
-    name: Annotated[str, typer.Argument(help="P1, P2, S3 or S4; without one they are listed.")] = "",
+    name: Annotated[str, typer.Argument(help="P1, P2, S3, S4 or S6; without one they are listed.")] = "",
     json: Json = False,
     folder: Annotated[Path, typer.Option(help="Where the drill keeps its timeline.")] = Path("lastgood-drill"),
 ) -> None:

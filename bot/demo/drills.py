@@ -10,15 +10,20 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
+from aiohttp import web
 
+from bot.demo.envoy import Envoy, free_port
+from bot.demo.traffic import Load
 from bot.demo.world import BAD, GOOD, Create, Files, World, world
 from bot.domain import entries as e
 from bot.domain import words
 from bot.domain.incident import Incident, Phase
+from bot.domain.press import Press
 from bot.errors import LastgoodError
+from bot.flow.intake import propose
 
 PEOPLE = ("U0ANA", "U0PRIYA")
 AUTOMATED = timedelta(minutes=2)  # from detection to action, without people
@@ -266,12 +271,171 @@ async def _told(made: World, status: str) -> None:
             raise LastgoodError(f"The alert was answered {answer.status}: {await answer.text()}")
 
 
+# ── S6: several services, in order ────────────────────────────────────────────────────────────────────────────────
+
+
+def _several(folder: Path, config: str, book: str) -> tuple[str, str]:
+    """A flag file and a second Envoy go before the first one; what fails in between is put back."""
+    admin, flag = free_port(), free_port()
+    (folder / "ports.json").write_text(json.dumps({"admin": admin, "flag": flag}))
+    for version in (GOOD, BAD):
+        (folder / "flags" / f"v{version}").mkdir(parents=True)
+    (folder / "flags" / "active").symlink_to(f"v{GOOD}")
+    versions = '{"41": fraud-v41, "42": fraud-v42}'
+    edge = f'{{adapter: envoy, mode: runtime, admin: ["http://127.0.0.1:{admin}"], runtime_key_prefix: routing.split.fraud, versions: {versions}}}'
+    link = f'{{adapter: symlink, path: "{folder}/flags/active", versions: {{"41": v41, "42": v42}}, probe: "http://127.0.0.1:{flag}/"}}'
+    config = config.replace("        targets:\n", f"        targets:\n          flag: {link}\n          edge: {edge}\n")
+    steps = "steps: [{target: flag}, {target: edge, after: [flag]}, {target: route, after: [edge]}]"
+    return config, book.replace("steps: [{target: route}]", f"on_failure: compensate\n  {steps}")
+
+
+class Line:
+    """A line from a port of this machine to another, that can be cut and mended."""
+
+    def __init__(self, port: int, upstream: int) -> None:
+        """Lead from `port` to `upstream`; nothing listens before it is mended."""
+        self._port, self._upstream = port, upstream
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def mend(self) -> None:
+        """Take connections."""
+        self._server = await asyncio.start_server(self._carry, "127.0.0.1", self._port)
+
+    async def cut(self) -> None:
+        """Refuse every connection and drop the ones there are."""
+        if self._server is not None:
+            self._server.close()
+        for one in list(self._writers):
+            one.close()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, to = await asyncio.open_connection("127.0.0.1", self._upstream)
+        self._writers |= {writer, to}
+        try:
+            await asyncio.gather(_pump(reader, to), _pump(there, writer))
+        finally:
+            self._writers -= {writer, to}
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while part := await reader.read(65_536):
+            writer.write(part)
+            await writer.drain()
+    writer.close()
+
+
+def _flag(made: World, version: str = "") -> str:
+    """Give which version the flag names; with a version, let it name that one, as a deployment would."""
+    link = made.folder / "flags" / "active"
+    if version:
+        fresh = link.with_name("active.new")
+        fresh.symlink_to(f"v{version}")
+        fresh.replace(link)
+    return link.readlink().name.removeprefix("v")
+
+
+async def _written(made: World, kind: type[e.Entry]) -> None:
+    """Wait until the newest incident holds an entry of this kind."""
+    kinds: set[type[e.Entry]] = set()
+    async with asyncio.timeout(60):
+        while kind not in kinds:
+            await asyncio.sleep(0.02)
+            found = await made.incident()
+            kinds = {type(one.entry) for one in await made.entries(found.stream)} if found else set()
+
+
+async def _pressed(made: World, incident: Incident, action: str) -> None:
+    """Let Ana press a button of the card."""
+    plan, app = incident.plan, cast("Any", made.app)
+    answer = await app.take_press(
+        Press(
+            "U0ANA",
+            action,
+            incident.id,
+            plan=plan.short if plan else "none",
+            card_version=incident.version,
+            reason="the second service is away, the drill goes on",
+        )
+    )
+    if not answer.ok:
+        raise LastgoodError(f"{action} was refused: {answer.text}")
+
+
+@asynccontextmanager
+async def _edge(made: World) -> AsyncIterator[tuple[Envoy, Line]]:
+    """Run the second Envoy behind a line that can be cut, requests through it, and a server that reads the flag."""
+    ports = json.loads((made.folder / "ports.json").read_text())
+    link = made.folder / "flags" / "active"
+
+    async def serving(_: web.Request) -> web.Response:
+        return web.json_response({"version": link.readlink().name.removeprefix("v")})
+
+    app = web.Application()
+    app.router.add_get("/", serving)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", ports["flag"]).start()
+    clusters = {f"fraud-v{version}": server.port for version, server in made.servers.items()}
+    envoy = Envoy(clusters, {f"fraud-v{GOOD}": 100, f"fraud-v{BAD}": 0}, made.folder / "edge")
+    await envoy.start()
+    wire = Line(ports["admin"], int(envoy.admin.rpartition(":")[2]))
+    await wire.mend()
+    load = asyncio.create_task(Load(f"http://127.0.0.1:{envoy.port}/predict", made.clock).run())
+    try:
+        yield envoy, wire
+    finally:
+        load.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await load
+        await wire.cut()
+        await envoy.stop()
+        await runner.cleanup()
+
+
+async def _ordered(made: World) -> list[Measure]:
+    async with _edge(made) as (edge, wire):
+        await asyncio.sleep(5)
+        for envoy in (made.envoy, edge):
+            await envoy.set_weights({f"fraud-v{GOOD}": 0, f"fraud-v{BAD}": 100})
+        _flag(made, BAD)
+        made.servers[BAD].ill_since = made.clock.monotonic() - 5
+        await _reached(made, 60, Phase.WAITING)
+        await _approved(made)
+        await _written(made, e.StepApplied)
+        await wire.cut()  # the second service cannot be reached any more
+        failed = await _reached(made, 120, Phase.STUCK)
+        first = await made.entries(failed.stream)
+        back = [one.entry.step for one in first if isinstance(one.entry, e.StepCompensated)]
+        flag, share = _flag(made), made.load.share(BAD)
+        await wire.mend()
+        await _pressed(made, failed, "give_up")
+        await _reached(made, 30, Phase.CLOSED)
+        await propose("U0TOM", "fraud-scorer", "prod", None, made.app.world)
+        await _reached(made, 60, Phase.WAITING)
+        await _approved(made)
+        incident = await _reached(made, 120, Phase.CLOSED)
+        rows = await made.entries(incident.stream)
+        last = max(n for n, one in enumerate(rows) if isinstance(one.entry, e.RollbackClaimed))
+        moved = [one.entry.step for one in rows[last:] if isinstance(one.entry, e.StepApplied)]
+    return [
+        Measure("put back when the second failed", ", ".join(back) or "nothing", "flag", back == ["flag"]),
+        Measure("the flag then", flag, BAD, flag == BAD),
+        Measure("traffic of the third then", words.percent(share), "on 42, untouched", share == 1),
+        *_verdicts(incident),
+        Measure("order", " → ".join(moved), "flag → edge → route", moved == ["flag", "edge", "route"]),
+        Measure("the flag at the end", _flag(made), GOOD, _flag(made) == GOOD),
+    ]
+
+
 DRILLS = {
     one.name: one
     for one in (
         Drill("P1", "A canary falls ill and is taken back by itself", "acting on too few requests", _alone, _canary, over=1.5),
         Drill("P2", "Blue and green are switched in one step", "going back twice brings the bad version back", _as_is, _blue_green),
         Drill("S3", "An incident keeps its evidence", "samples with personal data, or of one cohort only", _sampled, _evidence),
+        Drill("S6", "Several services go back in order, and what fails in between is put back", "half of them moved", _several, _ordered),
         Drill("S4", "A model costs too much and a smaller one takes over", "a trade-off nobody saw before the click", _priced, _cost),
     )
 }  # fmt: skip

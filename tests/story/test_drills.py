@@ -11,7 +11,7 @@ from bot.demo.drills import DRILLS, run
 
 
 @pytest.mark.story
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", sorted(DRILLS))
 async def test_a_drill_holds_all_its_measures(tmp_path: Path, name: str) -> None:
     measures = await run(DRILLS[name], create, tmp_path / "drill", quiet=True)
