@@ -218,7 +218,7 @@ def legal(i: Incident) -> tuple[str, ...]:
 def _after(i: Incident) -> tuple[str, ...]:
     """Give what stays possible once a rollback is over."""
     over = i.closed is not None and i.claim is not None
-    mitigated = over and i.closed is not None and i.closed.outcome in ("recovered", "marked_recovered")
+    mitigated = over and i.closed is not None and i.closed.outcome in ("recovered", "unproven", "marked_recovered")
     return (
         *(("fix",) if mitigated and i.fix is None else ()),
         *(("grade",) if over and i.grade is not None else ()),

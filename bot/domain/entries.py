@@ -174,7 +174,9 @@ class IncidentClosed(Entry):
     """The incident ended, and how."""
 
     type: ClassVar[str] = "incident.closed"
-    outcome: Literal["recovered", "recovered_by_itself", "marked_recovered", "gave_up", "dismissed", "noted"]
+    outcome: Literal[
+        "recovered", "unproven", "recovered_by_itself", "marked_recovered", "gave_up", "dismissed", "noted"
+    ]
     reason: str
     person: str | None = None
     text_ref: str | None = None

@@ -62,7 +62,7 @@ async def _closed(incident: Incident, plan: Plan, world: World) -> Step:
     """
     closed = e.IncidentClosed.model_validate(
         {
-            "outcome": "marked_recovered" if incident.marked_by else "recovered",
+            "outcome": "marked_recovered" if incident.marked_by else "unproven" if incident.unproven else "recovered",
             "reason": _ending(incident, plan),
             "person": incident.marked_by,
         }
@@ -84,7 +84,7 @@ def _ending(incident: Incident, plan: Plan) -> str:
     if incident.unproven:
         change = words.change(plan.from_version, plan.to_version)
         skipped = [name for name in incident.unproven if incident.state_of(name) == "skipped"]
-        why = f": {words.listed(skipped)} was skipped" if skipped else ""
+        why = f": {words.listed(skipped)} {'was' if len(skipped) == 1 else 'were'} skipped" if skipped else ""
         return f"{marked or 'The samples are good'}; whether traffic moved {change} is not proven{why}."
     where = f"{incident.model} is on {plan.to_version}"
     return f"{f'{marked}: ' if marked else 'Recovered: '}{where}. {plan.from_version} is quarantined until somebody releases it."

@@ -7,7 +7,7 @@ from typing import Any
 from bot.domain import words
 from bot.domain.incident import Incident
 
-_WELL = ("recovered", "marked_recovered")
+_WELL = ("recovered", "unproven", "marked_recovered")
 
 
 def mitigated(incident: Incident) -> str:

@@ -29,6 +29,7 @@ _OPEN = {
 }  # fmt: skip
 _CLOSED = {
     "recovered": ("Recovered", "yes"),
+    "unproven": ("Well, traffic unproven", "odd"),
     "recovered_by_itself": ("Recovered by itself", "wait"),
     "marked_recovered": ("Marked recovered by a person", "odd"),
     "gave_up": ("Given up", "no"),

@@ -219,7 +219,8 @@ def _verdicts(incident: Incident, facts: Facts) -> str:
     accepted = " ".join(step.detail for step in incident.steps.values() if step.detail)
     moved = incident.moved.reason if incident.moved else ""
     if incident.phase_is_past_traffic:
-        moved = f"Nobody can tell for {words.listed(incident.unproven)}, which was skipped. {moved}".rstrip()
+        were = "which was" if len(incident.unproven) == 1 else "which were"
+        moved = f"Nobody can tell for {words.listed(incident.unproven)}, {were} skipped. {moved}".rstrip()
     rows = (
         ("Accepted", "accepted", accepted),
         ("Traffic moved", "traffic_moved", moved),

@@ -92,6 +92,8 @@ def half_moved(incident: Incident) -> bool:
 
 def _closed_word(incident: Incident) -> tuple[str, str]:
     outcome = incident.closed.outcome if incident.closed else ""
+    if outcome == "unproven":
+        return ":grey_question:", "Well, traffic unproven"
     word = _WELL.get(outcome)
     return (":white_check_mark:", word) if word else (_ENDED, "Closed")
 

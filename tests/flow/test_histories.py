@@ -45,7 +45,7 @@ async def three_steps_put_back() -> tuple[Corridor, str]:
     return here, (await stuck_at(here, "ap")).stream
 
 
-async def skipped_and_closed() -> tuple[Corridor, str]:
+async def skipped_and_closed_unproven() -> tuple[Corridor, str]:
     here = Corridor(ALONE, targets=("eu", "us", "ap"), on_failure="stop")
     incident = await stuck_at(here, "us")
     await here.press("U0ANA", "skip", incident.stream)
@@ -75,10 +75,13 @@ async def lost_answer_and_one_cohort_ill() -> tuple[Corridor, str]:
 STORIES: dict[str, Callable[[], Awaitable[tuple[Corridor, str]]]] = {
     one.__name__: one
     for one in (
-        approved_and_recovered, ramp_of_every_kind, three_steps_put_back, skipped_and_closed,
+        approved_and_recovered, ramp_of_every_kind, three_steps_put_back, skipped_and_closed_unproven,
         paused_resumed_graded_and_fixed, lost_answer_and_one_cohort_ill,
     )
 }  # fmt: skip
+
+
+OLD = ("skipped_and_closed",)  # recorded by earlier code and told otherwise since; what it gave, it still gives
 
 
 def state(own: list[e.Recorded], model: list[e.Recorded]) -> dict[str, Any]:
@@ -105,7 +108,7 @@ def back(row: dict[str, Any]) -> e.Recorded:
     return e.Recorded(0, row["stream"], row["version"], row["epoch"], datetime.fromisoformat(row["at"]), entry, "", "")
 
 
-@pytest.mark.parametrize("name", STORIES)
+@pytest.mark.parametrize("name", [*STORIES, *OLD])
 async def test_a_recorded_history_still_gives_the_state_it_gave(name: str) -> None:
     path = FOLDER / f"{name}.json"
     if os.environ.get("LASTGOOD_GOLDEN") and not path.exists():
@@ -131,4 +134,4 @@ async def test_the_story_of_a_recording_is_still_told_with_the_same_entries(name
 
 
 def test_no_recording_is_left_over() -> None:
-    assert {path.stem for path in FOLDER.glob("*.json")} == set(STORIES)
+    assert {path.stem for path in FOLDER.glob("*.json")} == {*STORIES, *OLD}

@@ -14,6 +14,7 @@ from bot.domain.incident import Incident, Phase
 from bot.domain.traffic import Outcome, Reading, TargetPlan, Verification
 from bot.errors import Unavailable
 from bot.flow.path import advance
+from bot.report import story
 from tests.flow.corridor import ALONE, Corridor
 
 BY_VERSION = {"slis": {
@@ -327,7 +328,9 @@ async def test_a_skipped_step_lets_the_rest_go_on_and_is_never_proven() -> None:
     assert incident.verdicts["traffic_moved"] == "cannot_tell"
     assert incident.phase is Phase.CLOSED
     assert incident.closed is not None
+    assert incident.closed.outcome == "unproven"
     assert "us was skipped" in incident.closed.reason
+    assert story.state(incident) == ("Well, traffic unproven", "odd")
     assert not (await here.world.ledger("model/prod/fraud-scorer")).quarantined
 
 
