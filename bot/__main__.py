@@ -653,10 +653,10 @@ def verify_bundle(
     else:
         mark = "✗" if said.problems else "✓"
         out(
-            f"{mark} incident {said.incident}: {said.entries} entries, {said.evidence} files of evidence, {said.unanchored} entries after the last checkpoint"
+            f"{mark} incident {said.incident}: {said.entries} entries, {said.checkpoints} checkpoints, {said.evidence} files of evidence"
         )
         for name in said.missing:
-            out(f"  {name} was erased or left out; its digest stands in the timeline")
+            out(f"  {name} was erased when its time was over, as the timeline says")
         for one in said.problems:
             out(f"  {one.stream} {one.version or ''} {one.kind}: {one.detail}")
         if known is None:
@@ -679,7 +679,7 @@ def affected(suffix: Suffix, json: Json = False) -> None:
         kept = await store.evidence(
             incident.stream, list(incident.captured.files.values()) if incident.captured else []
         )
-        return told(incident, entries, kept)
+        return told(incident, entries, kept, await store.read(incident.model_stream))
 
     found = reading.read(work)
     if json:

@@ -27,7 +27,7 @@ from bot.domain.incident import Phase, model_stream
 from bot.domain.orders import LOGINS
 from bot.domain.press import Answer, Order, Press
 from bot.errors import ConfigError, Conflict, LastgoodError, NotFound
-from bot.flow import evidence, readiness
+from bot.flow import evidence, readiness, sampling
 from bot.flow.aftermath import aftermath
 from bot.flow.approve import press
 from bot.flow.gate import Ruling, is_going_back, may_go_on, may_serve
@@ -173,6 +173,7 @@ class Application:
             "ready": self._look_ready,
             "aftermath": self._aftermath,
             evidence.LANE: self._evidence,
+            sampling.LANE: self._sampling,
             "checkpoint": self._checkpoint,
         }
 
@@ -180,7 +181,9 @@ class Application:
         again = await advance(work.stream, self.world)
         if again is None and (await self.world.incident(work.stream)).phase is Phase.CLOSED:
             now = self.world.clock.now()
-            await self.store.wake([Work("checkpoint", checkpoints.STREAM, now), Work("aftermath", work.stream, now)])
+            lanes = ("aftermath", sampling.LANE)
+            due = [Work("checkpoint", checkpoints.STREAM, now), *(Work(lane, work.stream, now) for lane in lanes)]
+            await self.store.wake(due)
         return again
 
     async def _inbound(self, work: Work) -> datetime | None:
@@ -210,30 +213,35 @@ class Application:
     async def _evidence(self, work: Work) -> datetime | None:
         return await evidence.capture(work.stream, self.world)
 
+    async def _sampling(self, work: Work) -> datetime | None:
+        return await sampling.turn(work.stream, self.world)
+
     async def _look_ready(self, work: Work) -> datetime | None:
         return await readiness.look(work.stream, self.world)
 
     async def _checkpoint(self, work: Work) -> datetime | None:
         del work
-        await self.store.forget()
+        overdue = await evidence.overdue(self.world)
         sealed = await self._sign()
+        if sealed is not None:  # everything written before is covered, that it is erased too
+            await self.store.forget(overdue)
         now = self.world.clock.now()
         await self.store.wake(
             [
                 Work(f"surface/{surface.lane_of(stream)}", stream, now)
-                for stream in sealed
+                for stream in sealed or ()
                 if stream.startswith("incident/")
                 for surface in self.world.surfaces
             ]
         )
         return now + CHECKPOINT_EVERY
 
-    async def _sign(self) -> tuple[str, ...]:
-        """Sign what changed and show it outside; give the streams it covers."""
+    async def _sign(self) -> tuple[str, ...] | None:
+        """Sign what changed and show it outside; give the streams it covers, None when another replica did so just now."""
         try:
             signed = await checkpoints.sign(self.store, self.key)
-        except Conflict:  # another replica has just signed
-            return ()
+        except Conflict:
+            return None
         if signed is None:
             return ()
         self.print_checkpoint(checkpoints.exported(signed))

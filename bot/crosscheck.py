@@ -162,7 +162,9 @@ def _last_good(site: Site, path: Path_, model: str, said: dict[str, Any]) -> Ite
 def _samples(site: Site, path: Path_, said: dict[str, Any]) -> Iterator[Problem]:
     """Hold an environment's samples to the sources there are and the keys they take."""
     use, known, own = keys_of(said, "samples"), site.section("samples"), set(SamplesUse.model_fields)
-    source = dig(use, "source")
+    source, actions = dig(use, "source"), keys_of(said, "actions")
+    if isinstance(action := dig(use, "raised_by"), str) and action not in actions:
+        yield unknown(site.source, (*path, "samples", "raised_by"), "there is no action", action, actions)
     if not isinstance(source, str):
         return
     if source not in known:

@@ -341,6 +341,12 @@ class EvidenceTable(Protocol):
     async def evidence(self, stream: str, digests: Sequence[str]) -> dict[str, bytes]:
         """Give kept files by digest; an erased one is missing."""
 
+    async def overdue(self, now: datetime) -> dict[str, tuple[str, ...]]:
+        """Give the digests, by stream, that may be kept no longer."""
+
+    async def forget(self, files: Mapping[str, Sequence[str]]) -> None:
+        """Erase these digests of these streams."""
+
 
 @runtime_checkable
 class Directory(Protocol):

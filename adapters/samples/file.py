@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from adapters.samples._lines import chosen, newest
+from adapters.samples._lines import Picked, whole
 from bot.domain.evidence import Found, Wanted
 from bot.ports import Context
-
-LIMIT = 64 * 1024 * 1024  # bytes read at one look, from the newest file on
 
 
 class FileConfig(BaseModel):
@@ -39,6 +36,7 @@ class FileSamples:
     kind: ClassVar[str] = "file"
     Config: ClassVar[type[BaseModel]] = FileConfig
     Query: ClassVar[type[BaseModel]] = FileQuery
+    limit: ClassVar[int] = 64 * 1024 * 1024  # bytes read at one look, from the end of the newest file on
 
     def __init__(self, config: FileConfig, context: Context) -> None:
         """Read the folder of `config`."""
@@ -59,22 +57,29 @@ class FileSamples:
         return await asyncio.to_thread(self._find, query, wanted)
 
     def _find(self, query: FileQuery, wanted: Wanted) -> Found:
-        root = self._folder.resolve()
+        root, picked, left = self._folder.resolve(), Picked(wanted), self.limit
         if not root.is_dir():
             return Found(reason=f"there is no folder {self._folder.name}")
         try:
-            files = [one for one in root.glob(query.files) if one.is_file() and one.resolve().is_relative_to(root)]
-            files.sort(key=lambda one: one.stat().st_mtime, reverse=True)
-            left, found = LIMIT, list[tuple[datetime, dict[str, Any]]]()
-            for file in files:
-                if left <= 0 or len(found) >= wanted.most:
+            # A link that leads to another file of the folder is that file, one that leads out is none of ours.
+            files = {one.resolve() for one in root.glob(query.files)}
+            known = [one for one in files if one.is_file() and one.is_relative_to(root)]
+            for file in sorted(known, key=lambda one: (one.stat().st_mtime, one), reverse=True):
+                if picked.enough:
                     break
-                body = file.read_bytes()[-left:]
-                left -= len(body)
-                found += chosen(body.splitlines(), wanted)
+                size = file.stat().st_size
+                part = min(size, left)
+                picked.unread += part < size
+                if part == 0:
+                    continue
+                with file.open("rb") as opened:
+                    opened.seek(size - part)
+                    body = opened.read(part)
+                left -= part
+                picked.take(whole(body, cut=part < size))
         except (OSError, ValueError) as error:
             return Found(reason=f"the folder {self._folder.name} cannot be read: {error}")
-        return Found(rows=newest(found, wanted.most))
+        return picked.found("files")
 
 
 SAMPLES = FileSamples

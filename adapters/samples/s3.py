@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.address import Address
 from adapters.aws import OwnClient
-from adapters.samples._lines import chosen, newest
+from adapters.samples._lines import Picked, whole
 from bot.domain import words
 from bot.domain.evidence import Found, Wanted
 from bot.ports import Context
 
-LIMIT = 64 * 1024 * 1024  # bytes read at one look, from the newest object on
 KEYS = 5000  # objects looked through for the newest
 
 
@@ -44,6 +42,7 @@ class S3Samples(OwnClient):
     kind: ClassVar[str] = "s3"
     Config: ClassVar[type[BaseModel]] = S3Config
     Query: ClassVar[type[BaseModel]] = S3Query
+    limit: ClassVar[int] = 64 * 1024 * 1024  # bytes read at one look, from the end of the newest object on
 
     def __init__(self, config: S3Config, context: Context) -> None:
         """Read the bucket of `config`."""
@@ -54,7 +53,7 @@ class S3Samples(OwnClient):
         """Give the newest samples that are wanted; what cannot be read is a reason."""
         try:
             async with asyncio.timeout(self._config.timeout):
-                return Found(rows=await self._rows(query, wanted))
+                return await self._picked(query, wanted)
         except TimeoutError:
             return Found(reason=f"S3 did not answer within {self._config.timeout:g} s")
         except self._errors as error:
@@ -62,29 +61,32 @@ class S3Samples(OwnClient):
             code = words.plain(str(told.get("Code") or type(error).__name__), 60)
             return Found(reason=f"S3 refuses: {code}")
 
-    async def _rows(self, query: S3Query, wanted: Wanted) -> tuple[dict[str, Any], ...]:
+    async def _picked(self, query: S3Query, wanted: Wanted) -> Found:
         objects: list[dict[str, Any]] = []
         pages = self._client.get_paginator("list_objects_v2")
+        more = False
         async for page in pages.paginate(Bucket=self._config.bucket, Prefix=query.prefix):
             objects += page.get("Contents", [])
-            if len(objects) >= KEYS:
+            if more := len(objects) >= KEYS and bool(page.get("IsTruncated")):
                 break
         objects = [one for one in objects if one["LastModified"] >= wanted.since]
         objects.sort(key=lambda one: one["LastModified"], reverse=True)
-        left, found = LIMIT, list[tuple[datetime, dict[str, Any]]]()
+        picked, left = Picked(wanted), self.limit
         for one in objects:
-            if left <= 0 or len(found) >= wanted.most:
+            if picked.enough:
                 break
-            end = min(int(one["Size"]), left)
-            if end == 0:
+            size = int(one["Size"])
+            part = min(size, left)
+            picked.unread += part < size
+            if part == 0:
                 continue
-            answer = await self._client.get_object(
-                Bucket=self._config.bucket, Key=one["Key"], Range=f"bytes=0-{end - 1}"
-            )
+            answer = await self._client.get_object(Bucket=self._config.bucket, Key=one["Key"], Range=f"bytes=-{part}")
             body = await answer["Body"].read()
             left -= len(body)
-            found += chosen(body.splitlines(), wanted)
-        return newest(found, wanted.most)
+            picked.take(whole(body, cut=part < size))
+        found = picked.found("objects")
+        note = f"More than {KEYS} objects under {query.prefix}: the rest was not listed, so name a narrower prefix"
+        return found.model_copy(update={"notes": (*found.notes, note)}) if more else found
 
 
 SAMPLES = S3Samples

@@ -211,7 +211,7 @@ async def _evidence(made: World) -> list[Measure]:
     kept = await app.store.evidence(
         incident.stream, list(incident.captured.files.values()) if incident.captured else []
     )
-    body = await bundle.made(app.store, incident.stream, incident.model_stream, key)
+    body = await _bundled(made, incident, key)
     (made.folder / f"incident-{incident.short}.zip").write_bytes(body)
     said = bundle.verified(body, key)
     told = " ".join(incident.captured.coverage) if incident.captured else "none"
@@ -222,9 +222,22 @@ async def _evidence(made: World) -> list[Measure]:
         Measure("samples", told, "of eu and of us", "eu: none" not in told and "us: none" not in told and bool(kept)),
         Measure("personal data kept", "no" if clean else "yes", "no", clean),
         Measure("bundle verifies offline", "yes" if not said.problems else "no", "yes", not said.problems),
-        Measure("evidence in the bundle", str(said.evidence), "2 files", said.evidence == 2),
+        Measure("evidence in the bundle", str(said.evidence), "4 files", said.evidence == 4),
         Measure("postmortem", postmortem.name, "written", postmortem.exists()),
     ]  # fmt: skip
+
+
+async def _bundled(made: World, incident: Incident, key: str) -> bytes:
+    """Make the bundle once a checkpoint covers the close and the evidence. Raises TimeoutError."""
+    from bot.store import bundle, checkpoints
+
+    app: Any = made.app
+    rows = await made.entries(incident.stream)
+    last = next(one for one in reversed(rows) if isinstance(one.entry, e.IncidentClosed | e.EvidenceCaptured))
+    async with asyncio.timeout(30):
+        while await checkpoints.seal(app.store, last) is None:  # noqa: ASYNC110  another task signs
+            await asyncio.sleep(0.2)
+    return await bundle.made(app.store, incident.stream, incident.model_stream, key)
 
 
 # ── S4: what costs too much ───────────────────────────────────────────────────────────────────────────────────────

@@ -909,6 +909,45 @@ class EvidenceCaptured(Entry):
         return f"Evidence kept: {what}. {' '.join(self.coverage)}".strip()
 
 
+class EvidenceErased(Entry):
+    """Kept files whose time is over: they are deleted as soon as this entry is signed, their SHA-256 stays."""
+
+    type: ClassVar[str] = "evidence.erased"
+    commutes: ClassVar[bool] = True
+    files: dict[str, str]
+
+    def sentence(self) -> str:
+        """Say what is gone."""
+        return f"Evidence erased, its time was over: {words.listed(sorted(self.files))}."
+
+
+class SamplingAsked(Entry):
+    """More requests are to be sampled while the incident is open; written before the action that does it is called."""
+
+    type: ClassVar[str] = "sampling.asked"
+    commutes: ClassVar[bool] = True
+    action: str
+
+    def sentence(self) -> str:
+        """Say what is asked."""
+        return f"More sampling asked for: {self.action}."
+
+
+class SamplingTurned(Entry):
+    """What became of it: more is sampled, it is as before again, or the reason why not."""
+
+    type: ClassVar[str] = "sampling.turned"
+    commutes: ClassVar[bool] = True
+    to: Literal["more", "usual"]
+    done: bool
+    detail: str
+
+    def sentence(self) -> str:
+        """Say how it ended."""
+        what = "Sampling raised" if self.to == "more" else "Sampling as usual again"
+        return f"{what}: {self.detail}." if self.done else f"{what}: no, {self.detail}."
+
+
 class RegistryChanged(Entry):
     """An alias of the registry names another version than it did; `version` is empty when it is gone."""
 
@@ -1206,7 +1245,8 @@ ENTRIES: dict[str, type[Entry]] = {
         StepUnknown, StepRetried, StepCompensated, TrafficSampled, TrafficVerified, SliSampled, SliJudged,
         PlanEdited, PlanEscalated, GlassBroken, ReviewDone, IncidentSnoozed, IncidentHandedOver, RollbackJudged, TrustMoved,
         AutopilotSwitched, RoleDelegated, RoleReturned, LoginAsked, LoginGranted, LoginEnded, PolicyReviewDue,
-        MarkedRecovered, VersionServed, EvidenceCaptured, RegistryChanged, IncidentLinked, IncidentUnlinked, LockTaken, LockReleased, VersionQuarantined,
+        MarkedRecovered, VersionServed, EvidenceCaptured, EvidenceErased, SamplingAsked, SamplingTurned, RegistryChanged,
+        IncidentLinked, IncidentUnlinked, LockTaken, LockReleased, VersionQuarantined,
         PolicyLoaded, CheckpointSigned, RollbackPaused, RollbackResumed, CompensationAsked, StepSkipped, StepByHand,
         VersionReleased, RollbackGraded, ReadinessJudged, LeftoverOpened, LeftoverCleared, FixRecorded, DeltaMeasured,
         FollowUpStarted, FollowUpEnded,

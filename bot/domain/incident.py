@@ -126,6 +126,9 @@ class Incident:
     fix: e.FixRecorded | None = None
     grade: e.RollbackGraded | None = None
     captured: e.EvidenceCaptured | None = None  # of the newest claim
+    kept: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # name by digest, of every claim
+    erased: frozenset[str] = frozenset()  # digests of evidence whose time is over
+    sampling: e.SamplingAsked | e.SamplingTurned | None = None  # the last word about it
     before: e.SliSampled | None = None  # the last round before anything was moved
     deltas: tuple[e.DeltaMeasured, ...] = ()
     follow_ups: Mapping[str, tuple[datetime, e.FollowUpStarted | e.FollowUpEnded]] = field(
@@ -471,7 +474,16 @@ def _claimed(i: Incident, entry: e.RollbackClaimed, at: datetime) -> Incident:
 
 
 def _evidence(i: Incident, entry: e.EvidenceCaptured, _: datetime) -> Incident:
-    return replace(i, captured=entry)
+    kept = {**i.kept, **{digest: name for name, digest in entry.files.items()}}
+    return replace(i, captured=entry, kept=MappingProxyType(kept))
+
+
+def _erased(i: Incident, entry: e.EvidenceErased, _: datetime) -> Incident:
+    return replace(i, erased=i.erased | frozenset(entry.files.values()))
+
+
+def _sampling(i: Incident, entry: e.SamplingAsked | e.SamplingTurned, _: datetime) -> Incident:
+    return replace(i, sampling=entry)
 
 
 def _released(i: Incident, _: e.RollbackReleased, __: datetime) -> Incident:
@@ -655,7 +667,8 @@ _HANDLERS: dict[type[e.Entry], Callable[..., Incident]] = {
     e.StepStarted: _started, e.StepApplied: _applied, e.StepFailed: _failed, e.StepUnknown: _unknown,
     e.StepRetried: _retried, e.StepCompensated: _compensated, e.TrafficSampled: _looked,
     e.TrafficVerified: _verified, e.SliSampled: _sampled, e.SliJudged: _judged, e.IncidentStuck: _stuck,
-    e.EvidenceCaptured: _evidence, e.PlanEdited: _edited, e.PlanEscalated: _told_further, e.GlassBroken: _glass, e.ReviewDone: _reviewed,
+    e.EvidenceCaptured: _evidence, e.EvidenceErased: _erased, e.SamplingAsked: _sampling, e.SamplingTurned: _sampling,
+    e.PlanEdited: _edited, e.PlanEscalated: _told_further, e.GlassBroken: _glass, e.ReviewDone: _reviewed,
     e.IncidentSnoozed: _snoozed, e.IncidentHandedOver: _handed_over,
     e.RollbackPaused: _paused, e.RollbackResumed: _resumed, e.CompensationAsked: _undoing, e.StepSkipped: _skipped,
     e.StepByHand: _by_hand, e.LeftoverOpened: _left, e.LeftoverCleared: _cleared_away, e.FixRecorded: _fixed,

@@ -78,6 +78,7 @@ class Plan(Value):
     policy_digest: str
     model_digest: str
     postmortem: str
+    repair: tuple[str, ...] = ()  # what is to be mended of the bad version's answers, as the runbook lists it
 
     @property
     def content(self) -> dict[str, Any]:

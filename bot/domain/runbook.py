@@ -170,7 +170,7 @@ class VerifySpec(Value):
 
 
 class Runbook(Value):
-    """One runbook file."""
+    """One runbook file. `repair` lists what has to be mended of what the bad version answered: stored, cached, queued, sent."""
 
     runbook: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     title: str = Field(max_length=120)
@@ -182,4 +182,5 @@ class Runbook(Value):
     confirm: bool = False
     rollback: RollbackSpec
     verify: VerifySpec = VerifySpec()
+    repair: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = ()
     postmortem: str = "postmortem.md.j2"

@@ -13,6 +13,7 @@ from bot.domain.alert import Alert, Parsed, RawRequest, Rejection
 from bot.domain.catalogue import Catalogue
 from bot.domain.incident import MAX_EPISODES, REOPEN_WITHIN, Incident, Phase, model_stream
 from bot.errors import AlertEnded, Conflict, Denied, NotFound, PayloadInvalid, RequestTaken
+from bot.flow import sampling
 from bot.flow.people import direct, spoken, whose
 from bot.flow.world import FIRST, World, to
 from bot.ports import Append, InboundDone, Said, Work, Write
@@ -126,7 +127,9 @@ def _append(parts: Sequence[_Part], done: tuple[InboundDone, ...], world: World)
 def _work(stream: str, writes: Sequence[Write], world: World) -> tuple[Work, ...]:
     now = world.clock.now()
     opens = any(isinstance(entry, e.IncidentOpened) for write in writes for entry in write.entries)
-    return (Work("advance", stream, now), *world.follow(stream, now + FIRST if opens else now))
+    begun = [write.stream for write in writes if isinstance(write.entries[0], e.IncidentLinked)]
+    more = [Work(sampling.LANE, stream, now) for model in begun if sampling.wanted(model, world)]
+    return (Work("advance", stream, now), *more, *world.follow(stream, now + FIRST if opens else now))
 
 
 def _placed(alert: Alert, default: str | None, catalogue: Catalogue) -> Alert:

@@ -215,7 +215,7 @@ def _plan(
         editor=incident.edit.person if incident.edit else None,
         artefact=judged.known(good).digest, scan=judged.known(good).scan, signature_fits=judged.fits(good),
         verify=book.verify, confirm=book.confirm, findings=findings, requester=incident.requester, runbook=book.runbook,
-        policy_digest=world.catalogue.policy_digest_of(incident.model, incident.environment), postmortem=book.postmortem,
+        policy_digest=world.catalogue.policy_digest_of(incident.model, incident.environment), postmortem=book.postmortem, repair=book.repair,
         model_digest=world.catalogue.model_digests[incident.model], runbook_digest=world.catalogue.runbook_digests[book.runbook],
     )  # fmt: skip
 

@@ -188,7 +188,7 @@ async def _take(
     lock = e.LockTaken(incident=incident.stream, plan=plan.id)
     held = [to(one, _counted(incident, plan, lock) if one.stream == incident.model_stream else lock) for one in locks]
     before = [e.SliSampled(samples=looks, before=True)] if looks else []
-    lanes = (evidence.LANE,) if evidence.wanted(incident, world) else ()
+    lanes = (evidence.LANE,) if evidence.wanted(world) else ()
     return Step(
         (write(incident, *before, claimed), *held), given=given, until=_window_ends(incident, locks), lanes=lanes
     )

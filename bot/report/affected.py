@@ -12,6 +12,8 @@ from bot.domain import entries as e
 from bot.domain import words
 from bot.domain.evidence import member
 from bot.domain.incident import Incident
+from bot.report.impact import failures, first_alert, served
+from bot.report.measures import episode
 
 REPAIR = (
     "Answers stored since then: mark them, and compute them again with the good version.",
@@ -19,39 +21,80 @@ REPAIR = (
     "Answers in queues and topics: find consumers that have read them, and send corrections.",
     "Answers sent to people or partners: tell them what was wrong, from when to when.",
 )
-NAMES = ("request_id", "id", "request.id")  # where a sample may name its request
+NAMES = ("request_id", "id", "request.id")  # where a sample may name its request, when nobody says where
 
 
-def affected(incident: Incident, entries: Sequence[e.Recorded], kept: Mapping[str, bytes]) -> dict[str, Any]:
-    """Give first and last bad answer, their number, request ids where samples name them, and the checklist, with lines to print."""
-    first, last = _first(incident), _last(incident, entries)
-    count, why = _count(entries)
-    ids = _ids(incident, kept)
+def affected(
+    incident: Incident,
+    entries: Sequence[e.Recorded],
+    kept: Mapping[str, bytes],
+    model: Sequence[e.Recorded] = (),
+    request: str = "",
+) -> dict[str, Any]:
+    """Give first and last bad answer, their number, request ids where samples name them, and the checklist, with lines to print.
+
+    `model` are the entries of the model's own stream, which say since when the bad version had traffic; `request` is where a
+    sample names its request. Nothing is estimated: what nobody saw or counted is None, and the lines say why.
+    """
+    rows = episode(entries)
+    alert, last = first_alert(incident, rows), _last(incident, entries)
     bad = incident.plan.from_version if incident.plan else incident.alert_version or "the bad version"
-    span = f"from {_at(first)} to {_at(last)}" if last else f"since {_at(first)}, and nothing proves that it has ended"
+    first = alert.starts_at if alert else None
+    serving, counted = _served_since(model, bad, incident), served(incident, rows)
+    ids = _ids(incident, kept, (request,) if request else NAMES)
+    repair = incident.plan.repair if incident.plan and incident.plan.repair else REPAIR
     lines = [
-        f"{incident.model} in {incident.environment}: version {bad} answered {span}.",
-        f"Answers counted: {words.quantity(count)}." if count is not None else f"Answers: unknown ({why}).",
+        f"{incident.model} in {incident.environment}, version {bad}.",
+        _began(first, serving),
+        f"Last bad answer: {_at(last)}, when traffic was proven to have moved."
+        if last
+        else "Last bad answer: unknown (nothing proves that it has ended).",
+        f"Answers of {bad} counted: {words.count(counted.requests)} from {_at(counted.since.at)} to {_at(counted.until.at)}; what came before the first look is not counted."
+        if counted
+        else f"Answers of {bad}: unknown (its counter was not read twice).",
+        f"Failures: {failures(incident, rows)}.",
         f"Requests sampled: {', '.join(ids[:20])}{' …' if len(ids) > 20 else ''}."
         if ids
-        else "Requests: no sample names one.",
+        else "Requests: unknown (no sample that is kept names one).",
         "To repair:",
-        *(f"  - {one}" for one in REPAIR),
+        *(f"  - {one}" for one in repair),
     ]
     return {
         "incident": incident.id, "model": incident.model, "environment": incident.environment, "version": bad,
-        "first": first.isoformat() if first else None, "last": last.isoformat() if last else None, "answers": count,
-        "unknown": why, "requests": ids, "repair": list(REPAIR), "lines": lines,
+        "first": _iso(first), "served_since": _iso(serving), "last": _iso(last),
+        "answers": counted.requests if counted else None, "counted_from": _iso(counted.since.at) if counted else None,
+        "counted_to": _iso(counted.until.at) if counted else None, "failures": failures(incident, rows),
+        "requests": ids, "repair": list(repair), "lines": lines,
     }  # fmt: skip
 
 
-def _at(when: datetime | None) -> str:
-    return f"{when:%Y-%m-%d %H:%M:%S} UTC" if when else "an unknown time"
+def _began(first: datetime | None, serving: datetime | None) -> str:
+    since = f" It had traffic since {_at(serving)}, and may have answered wrongly from then on." if serving else ""
+    if first is None:
+        return f"First bad answer: unknown (a person asked, no alert says when it began).{since}"
+    return f"First bad answer: not later than {_at(first)}, when the alert says it began.{since}"
 
 
-def _first(incident: Incident) -> datetime | None:
-    """The service was ill at the latest when the first alert says so."""
-    return min((one.starts_at for one in incident.alerts.values()), default=incident.opened_at)
+def _at(when: datetime) -> str:
+    return f"{when:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _iso(when: datetime | None) -> str | None:
+    return when.isoformat() if when else None
+
+
+def _served_since(model: Sequence[e.Recorded], bad: str, incident: Incident) -> datetime | None:
+    """Since when a target was seen to give the bad version traffic, without a break until the claim."""
+    until = incident.claimed_at or incident.opened_at
+    since: dict[str, datetime] = {}
+    for one in model:
+        if one.at >= until or not isinstance(one.entry, e.VersionServed):
+            continue
+        if one.entry.split.share(bad) > 0:
+            since.setdefault(one.entry.target, one.at)
+        else:
+            since.pop(one.entry.target, None)
+    return min(since.values(), default=None)
 
 
 def _last(incident: Incident, entries: Sequence[e.Recorded]) -> datetime | None:
@@ -65,21 +108,7 @@ def _last(incident: Incident, entries: Sequence[e.Recorded]) -> datetime | None:
     return max(proven.values()) if wanted and proven.keys() >= wanted else None
 
 
-def _count(entries: Sequence[e.Recorded]) -> tuple[float | None, str]:
-    """Add up what was counted of the bad version while it was looked at; less than there was, and said to be."""
-    counted = [
-        sample.measurement.requests
-        for one in entries
-        if isinstance(one.entry, e.SliSampled) and one.entry.before
-        for sample in one.entry.samples
-        if sample.measurement.requests is not None
-    ]
-    if not counted:
-        return None, "no source counted the requests before the rollback"
-    return max(counted), ""
-
-
-def _ids(incident: Incident, kept: Mapping[str, bytes]) -> list[str]:
+def _ids(incident: Incident, kept: Mapping[str, bytes], names: Sequence[str]) -> list[str]:
     digest = incident.captured.files.get("samples.jsonl") if incident.captured else None
     rows = [orjson.loads(line) for line in kept.get(digest or "", b"").splitlines()]
-    return [str(found) for row in rows if (found := next((v for n in NAMES if (v := member(row, n))), None))]
+    return [str(found) for row in rows if (found := next((v for n in names if (v := member(row, n)) is not None), None)) is not None]  # fmt: skip

@@ -44,7 +44,7 @@ def impact(incident: Incident, entries: Sequence[e.Recorded]) -> list[Effect]:
         Effect(f"Share of traffic{on}", _share(incident), "read from each target when the rollback was claimed, else when it was planned"),
         Effect(f"Time{on}", _time(incident, rows), "from the moment the alert says it began to the proof that traffic moved"),
         Effect(f"Requests{on}", _requests(incident, rows), "the version's own counter, between two looks on this timeline"),
-        Effect(f"Failures{on}", _failures(incident, rows), "SLI samples taken while it served"),
+        Effect(f"Failures{on}", failures(incident, rows), "SLI samples taken while it served"),
         Effect("Service after the move", afterwards(incident), "the last round of SLI samples"),
         Effect("Users affected", words.unknown("requests carry no user"), "not measured"),
         *_deltas(incident),
@@ -147,7 +147,7 @@ def _requests(incident: Incident, rows: Sequence[e.Recorded]) -> str:
     return f"{words.count(found.requests)} from {since} to {until}; what came before the first look is not counted"
 
 
-def _failures(incident: Incident, rows: Sequence[e.Recorded]) -> str:
+def failures(incident: Incident, rows: Sequence[e.Recorded]) -> str:
     """Count failures in samples taken while the bad version served, else in the look before anything moved.
 
     Without any, say what the alert's ratio would mean.

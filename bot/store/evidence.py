@@ -12,6 +12,8 @@ _KEEP = (
     "INSERT INTO evidence(digest,stream,keep_until,body) VALUES(?,?,?,?) "
     "ON CONFLICT(digest,stream) DO UPDATE SET keep_until=excluded.keep_until"
 )
+_OVERDUE = "SELECT stream,digest FROM evidence WHERE keep_until<? ORDER BY keep_until LIMIT ?"
+AT_ONCE = 500  # files of one round of erasing
 
 
 class SqlEvidence(Database):
@@ -32,11 +34,19 @@ class SqlEvidence(Database):
         found = dict(await self.query("SELECT digest,body FROM evidence WHERE stream=?", (stream,)))
         return {digest: bytes(found[digest]) for digest in digests if digest in found}
 
-    async def forget(self) -> None:
-        """Erase what is older than it may be kept."""
-        now = stamp(self._clock.now())
+    async def overdue(self, now: datetime) -> dict[str, tuple[str, ...]]:
+        """Give the digests, by stream, that may be kept no longer; the oldest first, as many as one round may erase."""
+        found: dict[str, tuple[str, ...]] = {}
+        for stream, digest in await self.query(_OVERDUE, (stamp(now), AT_ONCE)):
+            found[stream] = (*found.get(stream, ()), digest)
+        return found
+
+    async def forget(self, files: Mapping[str, Sequence[str]]) -> None:
+        """Erase these digests of these streams."""
+        rows = [(stream, digest) for stream, digests in files.items() for digest in digests]
 
         def job(connection: Connection) -> None:
-            connection.execute("DELETE FROM evidence WHERE keep_until<?", (now,))
+            connection.executemany("DELETE FROM evidence WHERE stream=? AND digest=?", rows)
 
-        await self._writing(job)
+        if rows:
+            await self._writing(job)

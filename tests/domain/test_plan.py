@@ -69,6 +69,7 @@ SIGNED: dict[str, Any] = {
     "policy_digest": "q",
     "model_digest": "n",
     "postmortem": "other",
+    "repair": ("Recompute the scores of the night.",),
 }
 TARGETS: dict[str, Any] = {
     "target": "us",

@@ -222,9 +222,10 @@ class Corridor:
         roles: Mapping[str, Role] = ROLES,
         rollback: Mapping[str, Any] | None = None,
         place: Mapping[str, Any] | None = None,
+        book: Mapping[str, Any] | None = None,
         **policy: Any,
     ) -> None:
-        """`policy` gives keys beside `rules`, `rollback` and `place` more keys of the runbook and the environment, as files would."""
+        """`policy` gives keys beside `rules`, `rollback`, `book` and `place` more keys of the runbook and the environment, as files would."""
         self.place = dict(place or {})
         self.versions = tuple(versions)
         self.clock, self.ids, self.log = ManualClock(), CountingIds(), Quiet()
@@ -236,13 +237,13 @@ class Corridor:
         self.cards: dict[str, int] = {}
         absent = cast("Any", None)
         names = (MODEL, "ranker") if shared else (MODEL,)
-        book = {
+        written = {
             "runbook": "fraud", "title": "Fraud", "owner": "team", "verify": VERIFY,
-            "rollback": {"on_failure": on_failure, "steps": list(steps or ({"target": name} for name in targets)), **(rollback or {})},
+            "rollback": {"on_failure": on_failure, "steps": list(steps or ({"target": name} for name in targets)), **(rollback or {})}, **(book or {}),
         }  # fmt: skip
         catalogue = Catalogue(
             {name: self._model(targets, placed=placed) for name in names}, Policy.model_validate({"rules": list(rules), **policy}), roles,
-            (Runbook.model_validate(book),),
+            (Runbook.model_validate(written),),
         )  # fmt: skip
         all_targets: Any = {(PLACE, name, target): made for name in names for target, made in self.targets.items()}
         self.world = World(

@@ -8,14 +8,19 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar, Self
 
+import orjson
 from pydantic import BaseModel
 
 from bot.domain import entries as e
+from bot.domain.alert import RawRef, RawRequest
 from bot.domain.evidence import Found, Wanted
 from bot.domain.incident import Phase
-from bot.flow.evidence import LANE, capture
+from bot.errors import Unavailable
+from bot.flow import sampling
+from bot.flow.evidence import LANE, capture, overdue
+from bot.flow.intake import notice
 from bot.report.affected import affected
-from tests.flow.corridor import Corridor, NoKeys
+from tests.flow.corridor import STREAM, Corridor, NoKeys
 
 USE = {"source": "samples", "cohort": "region", "mask": ["request.name"], "keep": "30d"}
 
@@ -49,20 +54,31 @@ class Kept:
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
-        self.until: datetime | None = None
+        self.until: dict[tuple[str, str], datetime] = {}
 
     async def keep(self, stream: str, files: Mapping[str, bytes], until: datetime) -> None:
-        del stream
         self.files |= files
-        self.until = until
+        self.until |= {(stream, digest): until for digest in files}
 
     async def evidence(self, stream: str, digests: Sequence[str]) -> dict[str, bytes]:
         del stream
         return {digest: self.files[digest] for digest in digests if digest in self.files}
 
+    async def overdue(self, now: datetime) -> dict[str, tuple[str, ...]]:
+        found: dict[str, tuple[str, ...]] = {}
+        for (stream, digest), until in self.until.items():
+            if until < now:
+                found[stream] = (*found.get(stream, ()), digest)
+        return found
 
-def corridor(found: Found) -> tuple[Corridor, Samples, Kept]:
-    here = Corridor(place={"samples": USE, "cohorts": ["eu", "us"]})
+    async def forget(self, files: Mapping[str, Sequence[str]]) -> None:
+        for stream, digests in files.items():
+            for digest in digests:
+                del self.until[stream, digest], self.files[digest]
+
+
+def corridor(found: Found, **place: Any) -> tuple[Corridor, Samples, Kept]:
+    here = Corridor(place={"samples": USE, "cohorts": ["eu", "us"], **place})
     source, kept = Samples(found), Kept()
     sources: Any = {"samples": source}
     here.world = replace(here.world, samples=sources, kept=kept)
@@ -84,9 +100,9 @@ async def test_at_the_claim_samples_are_kept_without_names_and_an_unsampled_coho
     await capture(stream, here.world)
     entry = here.last(stream, e.EvidenceCaptured)
     assert entry.coverage == ("2 samples.", "eu: 2.", "us: none.")
-    assert set(entry.files) == {"samples.jsonl", "histograms.json"}
+    assert set(entry.files) == {"samples.jsonl", "histograms.json", "state.json"}
     assert not any(name in body for body in kept.files.values() for name in (b"Ana", b"ana@", b'"Bo"'))
-    assert kept.until == entry.until
+    assert set(kept.until.values()) == {entry.until}
     (asked,) = source.asked
     assert asked.version == "42"
     await capture(stream, here.world)
@@ -107,23 +123,150 @@ async def test_a_source_that_hangs_or_fails_is_said_and_nothing_is_lost() -> Non
     assert "did not answer within" in again.last(other, e.EvidenceCaptured).coverage[0]
 
 
-async def test_a_site_that_keeps_none_is_not_asked() -> None:
+async def test_what_the_source_left_unread_is_said() -> None:
+    here, _, _ = corridor(ROWS.model_copy(update={"notes": ("Lines that are no sample with a time: 3",)}))
+    stream = await here.rolled()
+    await capture(stream, here.world)
+    assert here.last(stream, e.EvidenceCaptured).coverage[-1] == "Lines that are no sample with a time: 3."
+
+
+async def test_the_split_the_slis_and_the_alert_as_it_came_are_kept_also_without_samples() -> None:
+    here, kept = Corridor(), Kept()
+    here.world = replace(here.world, kept=kept)
+    body = b'{"status": "firing",   "model": "fraud-scorer"}'
+    raw = RawRequest(id="01INBOUND", source="generic", body=body, received_at=here.clock.now())
+    await here.memory.receive(raw)
+    stream = await here.fire(raw=RawRef(id="01INBOUND", pointer=""))
+    await here.run(stream, until=Phase.WAITING)
+    await here.approved(stream)
+    await here.run(stream, until=Phase.ROLLING)
+    await capture(stream, here.world)
+    entry = here.last(stream, e.EvidenceCaptured)
+    assert entry.coverage == ("No samples: none are configured.",)
+    assert kept.files[entry.files["alert-generic-01INBOUND.body"]] == body
+    state = orjson.loads(kept.files[entry.files["state.json"]])
+    assert state["targets"]["route"]["desired"]["weights"]["42"] == "100"
+    assert [one["sli"] for one in state["slis"]] == ["error_ratio"]
+    assert [one["fingerprint"] for one in state["alerts"]] == ["f1"]
+
+
+async def test_an_alert_body_that_is_gone_is_counted() -> None:
+    here, kept = Corridor(), Kept()
+    here.world = replace(here.world, kept=kept)
+    stream = await here.fire(raw=RawRef(id="01GONE", pointer=""))
+    await here.run(stream, until=Phase.WAITING)
+    await here.approved(stream)
+    await here.run(stream, until=Phase.ROLLING)
+    await capture(stream, here.world)
+    assert here.last(stream, e.EvidenceCaptured).coverage[0] == "Without 1 of 1 alert bodies."
+
+
+async def test_a_site_without_a_place_for_it_keeps_none() -> None:
     here = Corridor()
     stream = await here.rolled()
     assert [one for one in here.memory.work if one.lane == LANE] == []
+    await capture(stream, here.world)
     assert "evidence.captured" not in here.types(stream)
+
+
+async def test_what_may_be_kept_no_longer_is_named_once_before_it_is_erased() -> None:
+    here, _, kept = corridor(ROWS)
+    stream = await here.rolled()
+    await capture(stream, here.world)
+    names = here.last(stream, e.EvidenceCaptured).files
+    assert await overdue(here.world) == {}
+    here.clock.advance(31 * 86_400)
+    found = await overdue(here.world)
+    assert found == {stream: tuple(names.values())}
+    assert here.last(stream, e.EvidenceErased).files == names
+    assert await overdue(here.world) == found
+    assert here.types(stream).count("evidence.erased") == 1
+    await kept.forget(found)
+    assert await overdue(here.world) == {}
+
+
+# ── sampling more ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+MORE = {"samples": {**USE, "raised_by": "sampler"}, "actions": {"sampler": {"adapter": "doer", "undo": "x"}}}
+
+
+async def test_more_is_sampled_while_the_incident_is_open_and_as_usual_when_it_is_closed() -> None:
+    here, _, _ = corridor(ROWS, **MORE)
+    stream = await here.fire()
+    assert await sampling.turn(stream, here.world) is None
+    assert await sampling.turn(stream, here.world) is None
+    key = f"{stream.rpartition('/')[2]}/sampling"
+    assert here.doers["sampler"].did == [key]
+    assert [one for one in here.types(stream) if one.startswith("sampling")] == ["sampling.asked", "sampling.turned"]
+    await here.resolve()
+    await here.run(stream, until=Phase.CLOSED)
+    assert await sampling.turn(stream, here.world) is None
+    assert await sampling.turn(stream, here.world) is None
+    assert here.doers["sampler"].did == [key, f"-{key}"]
+    assert here.last(stream, e.SamplingTurned).sentence() == "Sampling as usual again: doer: applied."
+
+
+async def test_sampling_that_cannot_be_raised_is_told_once_and_tried_again() -> None:
+    here, _, _ = corridor(ROWS, **MORE)
+    stream = await here.fire()
+    here.doers["sampler"].answers = [
+        Unavailable("sampler cannot be reached."),
+        Unavailable("sampler cannot be reached."),
+    ]
+    for _ in range(2):
+        assert await sampling.turn(stream, here.world) == here.clock.now() + sampling.AGAIN
+    assert here.types(stream).count("sampling.turned") == 1
+    assert here.last(stream, e.SamplingTurned).sentence() == "Sampling raised: no, sampler cannot be reached."
+    assert await sampling.turn(stream, here.world) is None
+    assert here.last(stream, e.SamplingTurned).done
+
+
+async def test_who_only_observes_raises_nothing() -> None:
+    here, _, _ = corridor(ROWS, **MORE)
+    here.world = replace(here.world, observe=True)
+    assert await sampling.turn(await here.fire(), here.world) is None
+    assert here.doers["sampler"].did == []
+
+
+async def test_an_incident_of_a_model_with_a_sampler_asks_it_at_once() -> None:
+    here, _, _ = corridor(ROWS, **MORE)
+    await notice([here.alert()], here.world)
+    assert [one.lane for one in here.memory.work if one.lane == sampling.LANE] == [sampling.LANE]
+
+
+# ── what was affected ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_what_was_affected_is_told_with_requests_and_what_to_repair() -> None:
     here, _, kept = corridor(ROWS)
     stream = await here.rolled()
     await capture(stream, here.world)
-    incident = await here.incident(stream)
-    told = affected(incident, here.memory.streams[stream], kept.files)
+    incident, rows = await here.incident(stream), here.memory.streams[stream]
+    told = affected(incident, rows, kept.files, here.memory.streams[STREAM])
     assert (told["version"], told["requests"]) == ("42", ["r1", "r2"])
-    assert told["first"] <= told["last"]
-    assert told["answers"] == 500
+    assert told["served_since"] < told["first"] <= told["last"]
     assert len(told["repair"]) == 4
+    assert "not later than" in told["lines"][1]
+    assert "It had traffic since" in told["lines"][1]
+
+
+async def test_answers_are_counted_by_the_counter_of_the_version_and_from_when_to_when_is_said() -> None:
+    here, _, _ = corridor(ROWS)
+    stream = await here.rolled()
+    told = affected(await here.incident(stream), here.memory.streams[stream], {})
+    if told["answers"] is None:
+        assert "unknown" in told["lines"][3]
+    else:
+        assert told["counted_from"] <= told["counted_to"]
+
+
+async def test_the_runbook_says_what_to_repair() -> None:
+    here = Corridor(book={"repair": ["Recompute the scores of the night."]})
+    stream = await here.rolled()
+    told = affected(await here.incident(stream), here.memory.streams[stream], {})
+    assert (told["repair"], told["lines"][-1]) == (
+        ["Recompute the scores of the night."], "  - Recompute the scores of the night.",
+    )  # fmt: skip
 
 
 async def test_what_nobody_counted_and_what_has_not_ended_is_said() -> None:
@@ -132,5 +275,14 @@ async def test_what_nobody_counted_and_what_has_not_ended_is_said() -> None:
     stream = await here.fire()
     await here.run(stream, until=Phase.WAITING)
     told = affected(await here.incident(stream), here.memory.streams[stream], {})
-    assert (told["last"], told["requests"]) == (None, [])
-    assert "nothing proves that it has ended" in told["lines"][0]
+    assert (told["last"], told["requests"], told["answers"]) == (None, [], None)
+    assert "Last bad answer: unknown (nothing proves that it has ended)." in told["lines"]
+
+
+async def test_when_it_began_is_unknown_where_a_person_asked() -> None:
+    here = Corridor()
+    stream = await here.ask("U0TOM")
+    await here.run(stream, until=Phase.WAITING)
+    told = affected(await here.incident(stream), here.memory.streams[stream], {})
+    assert told["first"] is None
+    assert told["lines"][1] == "First bad answer: unknown (a person asked, no alert says when it began)."

@@ -66,6 +66,7 @@ async def test_the_newest_of_the_version_in_the_time_are_found(place: tuple[Put,
     await put("b.jsonl", b"\n".join([line(4, ago=50), line(5, ago=9000), b"no json", b"[1]", b'{"at": "yesterday"}']))
     found = await find(wanted())
     assert ([row["id"] for row in found.rows], found.reason) == (["r2", "r4", "r1"], "")
+    assert found.notes == ("Lines that are no sample with a time: 3",)
     assert len((await find(wanted(most=1))).rows) == 1
 
 
@@ -79,6 +80,28 @@ async def test_times_may_be_numbers_and_places_have_other_names(place: tuple[Put
     row = {"t": {"ms": (NOW - timedelta(seconds=5)).timestamp() * 1000}, "model": {"v": 42}}
     await put("a.jsonl", json.dumps(row).encode())
     assert len((await find(wanted(at="t.ms", named="model.v"))).rows) == 1
+
+
+class Small(FileSamples):
+    """The same, with room for a few lines."""
+
+    limit = 300
+
+
+async def test_the_end_of_a_file_too_large_to_read_whole_is_read_and_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(line(n, ago=100 - n) for n in range(50)))
+    async with Small(FileConfig(folder=tmp_path), CONTEXT) as source:
+        found = await source.find(FileQuery(), wanted())
+    assert [row["id"] for row in found.rows] == [f"r{n}" for n in range(49, 49 - len(found.rows), -1)]
+    assert 2 <= len(found.rows) <= 5
+    assert found.notes == ("Too large to read whole: 1 files",)
+
+
+async def test_a_link_to_another_file_of_the_folder_is_read_once(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(line(1, ago=1))
+    (tmp_path / "b.jsonl").symlink_to(tmp_path / "a.jsonl")
+    async with FileSamples(FileConfig(folder=tmp_path), CONTEXT) as source:
+        assert [row["id"] for row in (await source.find(FileQuery(), wanted())).rows] == ["r1"]
 
 
 async def test_a_folder_that_is_not_there_is_a_reason(tmp_path: Path) -> None:
