@@ -901,6 +901,7 @@ class EvidenceCaptured(Entry):
     plan: str
     files: dict[str, str]
     coverage: tuple[str, ...] = ()
+    request: str = ""  # where a sample names its request, as configured then
     until: AwareDatetime
 
     def sentence(self) -> str:

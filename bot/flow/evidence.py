@@ -13,7 +13,7 @@ from bot.domain.entries import EvidenceCaptured, EvidenceErased
 from bot.domain.incident import Incident
 from bot.domain.model import Environment
 from bot.domain.plan import Plan
-from bot.errors import NotFound
+from bot.errors import LastgoodError, NotFound
 from bot.flow.shelf import look
 from bot.flow.targets import within
 from bot.flow.world import Step, World
@@ -48,7 +48,8 @@ async def capture(stream: str, world: World) -> datetime | None:
     digests = {name: hashlib.sha256(body).hexdigest() for name, body in files.items()}
     until = world.clock.now() + (environment.samples.keep if environment.samples else KEPT)
     await world.kept.keep(incident.stream, {digests[name]: body for name, body in files.items()}, until)
-    entry = EvidenceCaptured(plan=plan.id, files=digests, coverage=tuple(told), until=until)
+    request = environment.samples.request if environment.samples else ""
+    entry = EvidenceCaptured(plan=plan.id, files=digests, coverage=tuple(told), request=request, until=until)
     await world.append(incident, Step((Write(incident.stream, (entry,)),)))
     return None
 
@@ -138,9 +139,26 @@ async def overdue(world: World) -> dict[str, tuple[str, ...]]:
     """
     if world.kept is None:
         return {}
-    found = await world.kept.overdue(world.clock.now())
-    for stream, digests in found.items():
-        incident = await world.incident(stream)
-        if new := {incident.kept[one]: one for one in digests if one in incident.kept and one not in incident.erased}:
-            await world.timeline.append(Append(writes=(Write(stream, (EvidenceErased(files=new),)),)))
+    found: dict[str, tuple[str, ...]] = {}
+    for stream, digests in (await world.kept.overdue(world.clock.now())).items():
+        try:
+            incident = await world.incident(stream)
+        except LastgoodError as error:  # one incident that cannot be read keeps its files, and everybody else's go on
+            world.log.warning("evidence.unreadable", stream=stream, error=str(error))
+            continue
+        new = {one: incident.kept[one] for one in digests if one in incident.kept and one not in incident.erased}
+        if entries := tuple(EvidenceErased(files=files) for files in _apart(new)):
+            await world.timeline.append(Append(writes=(Write(stream, entries),)))
+        found[stream] = digests
+    return found
+
+
+def _apart(names: Mapping[str, str]) -> list[dict[str, str]]:
+    """Give digests by name; files of several claims may have one name, and then there are several."""
+    found: list[dict[str, str]] = []
+    for digest, name in names.items():
+        free = next((one for one in found if name not in one), None)
+        if free is None:
+            found.append(free := {})
+        free[name] = digest
     return found

@@ -21,7 +21,7 @@ REPAIR = (
     "Answers in queues and topics: find consumers that have read them, and send corrections.",
     "Answers sent to people or partners: tell them what was wrong, from when to when.",
 )
-NAMES = ("request_id", "id", "request.id")  # where a sample may name its request, when nobody says where
+NAMES = ("request_id", "id", "request.id")  # where a sample may name its request, when not where it was said to
 
 
 def affected(
@@ -29,19 +29,18 @@ def affected(
     entries: Sequence[e.Recorded],
     kept: Mapping[str, bytes],
     model: Sequence[e.Recorded] = (),
-    request: str = "",
 ) -> dict[str, Any]:
     """Give first and last bad answer, their number, request ids where samples name them, and the checklist, with lines to print.
 
-    `model` are the entries of the model's own stream, which say since when the bad version had traffic; `request` is where a
-    sample names its request. Nothing is estimated: what nobody saw or counted is None, and the lines say why.
+    `model` are the entries of the model's own stream, which say since when the bad version had traffic. Nothing is estimated:
+    what nobody saw or counted is None, and the lines say why.
     """
     rows = episode(entries)
     alert, last = first_alert(incident, rows), _last(incident, entries)
     bad = incident.plan.from_version if incident.plan else incident.alert_version or "the bad version"
     first = alert.starts_at if alert else None
     serving, counted = _served_since(model, bad, incident), served(incident, rows)
-    ids = _ids(incident, kept, (request,) if request else NAMES)
+    ids = _ids(incident, kept)
     repair = incident.plan.repair if incident.plan and incident.plan.repair else REPAIR
     lines = [
         f"{incident.model} in {incident.environment}, version {bad}.",
@@ -108,7 +107,10 @@ def _last(incident: Incident, entries: Sequence[e.Recorded]) -> datetime | None:
     return max(proven.values()) if wanted and proven.keys() >= wanted else None
 
 
-def _ids(incident: Incident, kept: Mapping[str, bytes], names: Sequence[str]) -> list[str]:
-    digest = incident.captured.files.get("samples.jsonl") if incident.captured else None
-    rows = [orjson.loads(line) for line in kept.get(digest or "", b"").splitlines()]
-    return [str(found) for row in rows if (found := next((v for n in names if (v := member(row, n)) is not None), None)) is not None]  # fmt: skip
+def _ids(incident: Incident, kept: Mapping[str, bytes]) -> list[str]:
+    if incident.captured is None:
+        return []
+    names = (incident.captured.request, *NAMES)
+    rows = [orjson.loads(line) for line in kept.get(incident.captured.files.get("samples.jsonl", ""), b"").splitlines()]
+    found = (next((one for name in names if (one := member(row, name)) is not None), None) for row in rows)
+    return [str(one) for one in found if one is not None]

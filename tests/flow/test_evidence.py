@@ -185,6 +185,21 @@ async def test_what_may_be_kept_no_longer_is_named_once_before_it_is_erased() ->
     assert await overdue(here.world) == {}
 
 
+async def test_files_of_two_claims_with_one_name_are_both_named_and_an_incident_that_is_gone_stops_nobody() -> None:
+    here, _, kept = corridor(ROWS)
+    stream = await here.rolled()
+    await capture(stream, here.world)
+    first = here.last(stream, e.EvidenceCaptured)
+    again = first.but(files={"state.json": "ff" * 32})
+    here.memory.put(stream, again)
+    await kept.keep(stream, {"ff" * 32: b"{}"}, first.until)
+    await kept.keep("incident/GONE", {"ee" * 32: b"{}"}, first.until)
+    here.clock.advance(31 * 86_400)
+    found = await overdue(here.world)
+    assert found == {stream: (*first.files.values(), "ff" * 32)}
+    assert (await here.incident(stream)).erased == {*first.files.values(), "ff" * 32}
+
+
 # ── sampling more ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 MORE = {"samples": {**USE, "raised_by": "sampler"}, "actions": {"sampler": {"adapter": "doer", "undo": "x"}}}
@@ -250,14 +265,23 @@ async def test_what_was_affected_is_told_with_requests_and_what_to_repair() -> N
     assert "It had traffic since" in told["lines"][1]
 
 
-async def test_answers_are_counted_by_the_counter_of_the_version_and_from_when_to_when_is_said() -> None:
+async def test_a_sample_names_its_request_where_the_configuration_says() -> None:
+    rows = Found(rows=({"trace": {"id": "t1"}, "id": "other"}, {"id": "r2"}))
+    here, _, kept = corridor(rows, samples={**USE, "request": "trace.id"})
+    stream = await here.rolled()
+    await capture(stream, here.world)
+    told = affected(await here.incident(stream), here.memory.streams[stream], kept.files)
+    assert told["requests"] == ["t1", "r2"]
+
+
+async def test_answers_are_those_the_versions_own_counter_shows_between_two_looks() -> None:
     here, _, _ = corridor(ROWS)
     stream = await here.rolled()
     told = affected(await here.incident(stream), here.memory.streams[stream], {})
-    if told["answers"] is None:
-        assert "unknown" in told["lines"][3]
-    else:
-        assert told["counted_from"] <= told["counted_to"]
+    assert (told["answers"], told["counted_from"], told["counted_to"]) == (0, told["first"], told["first"])
+    assert told["lines"][3].startswith(
+        "Answers of 42 counted: 0 from 2026-11-23 02:52:00 UTC to 2026-11-23 02:52:00 UTC"
+    )
 
 
 async def test_the_runbook_says_what_to_repair() -> None:
