@@ -422,7 +422,8 @@ def history(
     if then is not None:
         rows = [(one, served) for one, served in rows if served.until is None]
     if json:
-        as_json({"served": [reading.stretch(served) for _, served in rows]})
+        told = [reading.told(at, change) for one in ledgers for at, change in one.changes]
+        as_json({"served": [reading.stretch(served) for _, served in rows], "changes": told})
         return
     if not rows:
         out(f"Nothing was seen of {model} {f'until {local(then, _DAY)}' if then else 'yet'}.")
@@ -430,6 +431,8 @@ def history(
         place = "" if n and rows[n - 1][0] is ledger else ledger.stream.split("/")[1]
         decider = deciders.get((ledger.stream, served.target, served.since), served.by)
         out(reading.history_line(place, served, decider, "quarantined" if served.version in ledger.quarantined else ""))
+    for line in reading.change_lines(ledgers):
+        out(line)
 
 
 @app.command()

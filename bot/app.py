@@ -145,7 +145,7 @@ class Application:
     def _opened(self) -> list[object]:
         """Give everything foreign that is opened with the application, each once."""
         world = self.world
-        ports = (world.targets, world.metrics, world.actions, world.registries, world.samples)
+        ports = (world.targets, world.metrics, world.actions, world.registries, world.samples, world.completes)
         used = (*(one for port in ports for one in port.values()), *world.authorizers)
         return list({id(one): one for one in (*used, world.silences, self.pager, self.provider) if one}.values())
 
@@ -484,7 +484,7 @@ def create(
     )  # fmt: skip
     world = World(
         timeline=store, inbox=store, work=store, shown=store, clock=clock, ids=ids, log=log, catalogue=config.catalogue,
-        sources=sources, silences=build.silences(sources), targets=build.targets(), metrics=build.metrics(),
+        sources=sources, silences=build.silences(sources), completes=build.completes(sources), targets=build.targets(), metrics=build.metrics(),
         directory=roster, surfaces=(surface,), renderer=renderer, folds=folds, executor=ids.ulid(),
         authorizers=build.authorizers(), observe=config.file.observe, actions=build.actions(),
         registries=build.registries(), samples=build.samples(), kept=store,

@@ -7,7 +7,7 @@ from typing import Any
 
 from adapters import loading
 from bot.config import Config, Settings
-from bot.ports import Authorizer, Clock, Context, Log, Pager, Silences
+from bot.ports import Authorizer, Clock, Completes, Context, Log, Pager, Silences
 
 
 class Builder:
@@ -32,6 +32,15 @@ class Builder:
         """Build what asks the one sender which alerts people silenced there."""
         made = (make(self._context(name)) for name, one in sources.items() if (make := getattr(one, "silences", None)))
         return next((one for one in made if one is not None), None)
+
+    def completes(self, sources: Mapping[str, Any]) -> dict[str, Completes]:
+        """Build what asks senders for what their messages leave out, by source."""
+        made = {
+            name: make(self._context(name))
+            for name, one in sources.items()
+            if (make := getattr(one, "completes", None))
+        }
+        return {name: one for name, one in made.items() if one is not None}
 
     def targets(self) -> dict[tuple[str, str, str], Any]:
         """Build every traffic adapter, by environment, model and target."""

@@ -20,16 +20,11 @@ from bot.domain.evidence import SamplesUse
 from bot.domain.plan import PEOPLE
 from bot.domain.sli_query import asks
 from bot.errors import ConfigError, NotFound, Problem
-from bot.shapes import held, unsupported
+from bot.shapes import held
 from bot.site import FILTERS, Site, covers, dig, items_of, keys_of, names_of, priority_of, unknown, versions_of, warning
 from bot.yaml_file import Path_, Source
 
-LATER_SOURCES = frozenset(
-    [
-        "pagerduty", "grafana", "datadog", "sns", "opsgenie", "sentry", "cloudevents", "mlflow", "github", "argo", "falco",
-        "ocsf", "cef",
-    ]
-)  # fmt: skip
+SENDERS = frozenset(["cloudwatch", "sagemaker"])  # who speaks through the source sns
 SHIPPED_TEMPLATES = Path(__file__).resolve().parent.parent / "runbooks" / "templates"
 STEPS = ("target", "warm", "check", "tell")
 TWO_LOOKS = frozenset(["scrape"])  # metric sources that difference two looks; a figure is read once, at the decision
@@ -77,9 +72,6 @@ def _adapters(site: Site) -> Iterator[Problem]:
 def _keys(
     source: Source, port: str, name: str, path: Path_, keys: Any, named: Path_ | None = None
 ) -> Iterator[Problem]:
-    if port == "alerts" and name in LATER_SOURCES and name not in loading.names(port):
-        yield unsupported(source, path)
-        return
     try:
         kind = loading.load(port, name).Config
     except NotFound as error:
@@ -257,7 +249,7 @@ def _applies_to(site: Site, book: Source) -> Iterator[Problem]:
     known = {
         "models": set(site.section("models")),
         "environments": {environment for _, environment, _ in places},
-        "sources": {*loading.names("alerts"), *LATER_SOURCES},
+        "sources": {*loading.names("alerts"), *SENDERS},
         "slis": {sli for m, e, said in places if covers(book, m, e) for sli in keys_of(said, "slis")},
     }
     for what, there in known.items():
@@ -430,9 +422,12 @@ def _of_ramps(site: Site) -> Iterator[Problem]:
 
 
 def _of_sources(site: Site, present: Present) -> Iterator[Problem]:
-    for name in loading.names("alerts"):
+    shipped = loading.names("alerts")
+    if unnamed := [name for name in shipped if name not in site.section("sources")]:
+        message = f"{words.listed(unnamed)} {'is' if len(unnamed) == 1 else 'are'} not configured, so /hooks/NAME answers 503 there"
+        yield warning(site.source, ("sources",), message)
+    for name in shipped:
         if name not in site.section("sources"):
-            yield warning(site.source, ("sources",), f"{name} is not configured, so /hooks/{name} answers 503")
             continue
         keys = site.section("sources", name)
         absent = [one for one in _credentials(keys) if _missing(one, present)]

@@ -4,6 +4,7 @@ LastgoodError
 ├── ConfigError
 ├── SourceError
 │   ├── SignatureInvalid
+│   ├── NotAllowed
 │   └── PayloadInvalid
 │       └── NotJson
 ├── Denied
@@ -91,10 +92,17 @@ class SignatureInvalid(SourceError):
     reason = "signature"
 
 
+class NotAllowed(SourceError):
+    """The message names an address or a topic that this source may not use."""
+
+    reason = "not_allowed"
+
+
 class PayloadInvalid(SourceError):
     """The body does not have the shape this source sends."""
 
     reason = "payload"
+    status: ClassVar[int] = 400  # of the answer
 
 
 class NotJson(PayloadInvalid):

@@ -140,6 +140,9 @@ class Inbox(Protocol):
     async def request(self, inbound_id: str) -> RawRequest | None:
         """Give a stored request back."""
 
+    async def related(self, names: Sequence[str]) -> str | None:
+        """Give the incident in which an alert with one of these fingerprints, or a group of that name, was taken last."""
+
 
 @runtime_checkable
 class WorkTable(Protocol):
@@ -250,11 +253,16 @@ class TrafficAdapter(Protocol):
 
 @runtime_checkable
 class AlertSource(Protocol):
-    """Proves and reads one sender's messages; pure. Built as `Source(config)`."""
+    """Proves and reads one sender's messages; pure. Built as `Source(config, secrets)`.
+
+    Four methods are there where a sender needs them: `async prepare(body)` has at hand what `verify` needs, `handshake(headers)`
+    answers OPTIONS, `silences(context)` gives a Silences, and `completes(context)` a Completes.
+    """
 
     name: ClassVar[str]
     Config: ClassVar[type[BaseModel]]
     methods: ClassVar[frozenset[str]]
+    reads: ClassVar[tuple[str, ...]]  # how the names of headers begin that `parse` needs, in small letters
 
     def configured(self) -> bool:
         """Say whether a credential is present; without one every request is answered 503."""
@@ -374,6 +382,14 @@ class Pager(Protocol):
 
     async def on_call(self, kind: str, name: str, *, fresh: bool = False) -> tuple[OnCall, ...]:
         """Give who is on call in a `schedule` or an `escalation_policy`. Raises Unavailable when nobody could say."""
+
+
+@runtime_checkable
+class Completes(Protocol):
+    """Asks a sender for what its message left out, or tells it what it wants to know; opened and closed by the host."""
+
+    async def completed(self, parsed: Parsed) -> Parsed:
+        """Give the message with what was found out. Raises Unavailable when nobody could say now."""
 
 
 @runtime_checkable

@@ -14,6 +14,7 @@ from bot.clock import SystemClock
 from bot.config import environment
 from bot.domain import access, words
 from bot.domain import orders as standing
+from bot.domain.alert import Alert
 from bot.domain.entries import ApprovalRefused, GlassBroken, PlanEscalated, Recorded, ReviewDone, VersionServed
 from bot.domain.incident import Incident, Phase, Vote, fold
 from bot.domain.ledger import Ledger, Served
@@ -368,6 +369,22 @@ def history_line(place: str, served: Served, decider: str, mark: str) -> str:
         when, share = f"{local(served.since, form)}–{local(served.until, form)}", ""
     zone, note = terminal.zone(served.since), " ".join(filter(None, ["alerted" * served.alerted, mark]))
     return f"{place:<8}{served.version:<8}{when:<27} {zone:<5}{share:<7}{decider:<40} {note}".rstrip()
+
+
+def told(at: datetime, change: Alert) -> dict[str, Any]:
+    """Give one item of the changes in `history --json`."""
+    return {"at": at, "source": change.source, "version": change.version, "summary": change.summary}
+
+
+def change_lines(ledgers: Sequence[Ledger]) -> Iterator[str]:
+    """Write the changes that senders told of, newest first, those of several environments once."""
+    found = {(at, change.fingerprint): change for one in ledgers for at, change in one.changes}
+    if found:
+        yield "Changes that were told:"
+    for at, name in sorted(found, reverse=True)[:20]:
+        change = found[at, name]
+        head = f"{local(at, '%d %b %H:%M %Z')}  {change.source}  "
+        yield terminal.wrapped(head, words.plain(f"{change.version or ''} {change.summary}".strip()))
 
 
 def inbox_lines(found: Sequence[InboundRecord]) -> Iterator[str]:

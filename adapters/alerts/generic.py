@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import BaseModel
 
+from adapters.alerts import _object
+from adapters.alerts._sender import Headed, delivery
 from bot.domain import credential, extract
-from bot.domain.alert import Alert, Kind, Parsed, RawRequest, Rejection
+from bot.domain.alert import Parsed, RawRequest
 from bot.errors import PayloadInvalid
-
-_ABSENT: tuple[Any, ...] = (None, "")
-_NAMES = (*extract.MODEL, *extract.VERSION, *extract.ENVIRONMENT, *extract.SLI, "fingerprint", "dedup_key", "name")
-_STATUS = {"firing": "firing", "alerting": "firing", "resolved": "resolved", "ok": "resolved"}
 
 
 class NotAnObject(PayloadInvalid):
@@ -27,115 +24,23 @@ class GenericConfig(credential.HeaderConfig):
     """Tokens of the sender; `environment` is taken when an alert names none."""
 
 
-class Generic:
+class Generic(Headed):
     """Reads one alert."""
 
     name: ClassVar[str] = "generic"
     Config: ClassVar[type[BaseModel]] = GenericConfig
-    methods: ClassVar[frozenset[str]] = frozenset({"POST"})
-
-    def __init__(self, config: GenericConfig, secret: credential.Secrets) -> None:
-        """Compare with the tokens of `config`."""
-        self.config, self._secret = config, secret
-
-    def configured(self) -> bool:
-        """Say whether a token is present."""
-        return credential.present(self.config, self._secret)
-
-    def authenticate(self, headers: Mapping[str, str]) -> None:
-        """Check the header."""
-        credential.check(self.config, self._secret, headers)
-
-    def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> None:
-        """Nothing is signed; the header was checked."""
 
     def delivery_id(self, headers: Mapping[str, str], body: bytes) -> str | None:
         """Take the sender's `Idempotency-Key`."""
         del body
-        return extract.text({k.lower(): v for k, v in headers.items()}.get("idempotency-key"), 200) or None
+        return delivery(headers, "Idempotency-Key")
 
     def parse(self, raw: RawRequest) -> Parsed:
         """Read the object; a status or kind that is not known sets it aside."""
         found = extract.json_value(raw.body)
         if not isinstance(found, dict):
             raise NotAnObject
-        status = _STATUS.get(str(found.get("status", "firing")).lower())
-        if status is None:
-            reason = f"status {extract.text(found['status'], 40)!r} is none of firing, alerting, resolved, ok"
-            return Parsed(rejected=(Rejection(where="/status", reason=reason),))
-        kind = "alert" if found.get("kind") in _ABSENT else extract.text(found["kind"])
-        if kind not in set(Kind):
-            return Parsed(rejected=(Rejection(where="/kind", reason=f"kind {kind[:40]!r} is not known"),))
-        if wrong := _wrong(found):
-            return Parsed(rejected=wrong)
-        return Parsed(alerts=(_alert(found, status, Kind(kind), raw),))
-
-
-def _wrong(found: dict[str, Any]) -> tuple[Rejection, ...]:
-    """Say what cannot be meant: a number that is none, labels that are no object, a name that is no text."""
-    rows = [
-        Rejection(where=f"/{name}", reason=f"{name} is not a number")
-        for name in ("value", "threshold")
-        if found.get(name) not in _ABSENT and not _numeric(found[name])
-    ]
-    rows += [
-        Rejection(where=f"/{name}", reason=f"{name} is not an object")
-        for name in ("labels", "annotations")
-        if found.get(name) is not None and not isinstance(found[name], dict)
-    ]
-    rows += [
-        Rejection(where=f"/{name}", reason=f"{name} is not text")
-        for name in _NAMES
-        if isinstance(found.get(name), (dict, list))
-    ]
-    return tuple(rows)
-
-
-def _numeric(value: Any) -> bool:
-    """Not a number is still a number, as senders print it; a word, a list or true is not."""
-    return extract.number(value) is not None or (
-        isinstance(value, str) and value.strip().lstrip("+-").lower() in ("nan", "inf", "infinity")
-    )
-
-
-def _annotations(found: dict[str, Any]) -> dict[str, str]:
-    given = extract.kept_texts(found.get("annotations"))
-    return {**given, "summary": extract.text(found["summary"])} if found.get("summary") else given
-
-
-def _alert(found: dict[str, Any], status: str, kind: Kind, raw: RawRequest) -> Alert:
-    labels = extract.texts(found.get("labels"))
-    fields = {**labels, **extract.texts({k: v for k, v in found.items() if not isinstance(v, (dict, list))})}
-    starts, ends, flags = extract.times(found.get("starts_at"), found.get("ends_at"), raw.received_at)
-    if found.get("starts_at") is None:
-        flags.discard("bad_starts_at")
-    model, sli = extract.first(fields, extract.MODEL), extract.first(fields, extract.SLI)
-    native = fields.get("fingerprint") or fields.get("dedup_key")
-    if not native:
-        parts = {
-            "model": model,
-            "environment": extract.first(fields, extract.ENVIRONMENT),
-            "sli": sli,
-            "name": fields.get("name"),
-            "labels": labels,
-        }
-        native = extract.derived(parts)
-    return Alert.model_validate(
-        {
-            "source": Generic.name, "kind": kind, "fingerprint": extract.fingerprint(Generic.name, native), "status": status,
-            "severity": extract.severity(extract.first(fields, extract.SEVERITY)), "model": model,
-            "version": extract.first(fields, extract.VERSION), "environment": extract.first(fields, extract.ENVIRONMENT),
-            "sli": sli, "value": extract.number(found.get("value")), "threshold": extract.number(found.get("threshold")),
-            "starts_at": starts, "ends_at": (ends or raw.received_at) if status == "resolved" else None,
-            "summary": fields.get("summary", ""), "labels": extract.kept_texts(found.get("labels")), "annotations": _annotations(found), "links": extract.links(_links(found.get("links"))),
-            "raw": {"id": raw.id, "pointer": ""}, "flags": frozenset(flags),
-        }
-    )  # fmt: skip
-
-
-def _links(found: Any) -> list[tuple[str, Any]]:
-    rows = found[:20] if isinstance(found, list) else []
-    return [(extract.text(one.get("rel"), 40) or "link", one.get("url")) for one in rows if isinstance(one, dict)]
+        return _object.read(found, raw, self.name)
 
 
 SOURCE = Generic

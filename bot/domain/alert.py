@@ -82,6 +82,16 @@ class Alert(Value):
         """Give a copy that carries these flags too."""
         return self.model_copy(update={"flags": self.flags.union(flags)})
 
+    @property
+    def is_change(self) -> bool:
+        """Say whether it tells of something that was done, such as a version that was shipped, and not of trouble."""
+        return self.kind is Kind.CHANGE and self.status == "update"
+
+    @property
+    def says_whether(self) -> bool:
+        """Say whether it tells that something is wrong, or no longer is; the rest are updates about it."""
+        return self.kind is not Kind.INCIDENT_UPDATE and self.status in ("firing", "resolved")
+
     @field_serializer("flags")
     def _in_order(self, flags: frozenset[str]) -> list[str]:
         return sorted(flags)
@@ -114,6 +124,7 @@ class Parsed(Value):
     flags: frozenset[str] = frozenset()
     outcome: Literal["accepted", "ping", "ignored"] = "accepted"
     note: str = ""
+    confirm: str = ""  # the address at which the sender wants to be told that its messages are wanted
 
     @property
     def result(self) -> str:
@@ -126,6 +137,11 @@ class Parsed(Value):
 def same_name(text: str) -> str:
     """Give the form in which model names are compared: NFC, case kept, so look-alike letters never match."""
     return unicodedata.normalize("NFC", text)
+
+
+def group_name(dedup_key: str) -> str:
+    """Name a group of alerts by the key its pager knows it by; Alertmanager takes the SHA-256 of its group key."""
+    return f"group:{dedup_key}"
 
 
 def newer(one: datetime, other: datetime | None) -> bool:

@@ -1,11 +1,12 @@
-"""Header credentials of a sender: bearer, Basic password or a header of one's own, compared in constant time."""
+"""How a sender proves itself: a header (bearer, Basic password, one of its own) or a signature, compared in constant time."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -59,9 +60,40 @@ class HeaderConfig(Value):
         return self
 
 
+class SignedConfig(Value):
+    """A source that signs what it sends. Several secrets serve a rotation."""
+
+    secrets: tuple[Credential, ...] = ()
+    insecure: bool = False
+    environment: str | None = None
+
+    @model_validator(mode="after")
+    def _is_guarded(self) -> SignedConfig:
+        if not self.secrets and not self.insecure and not getattr(self, "tokens", ()):
+            raise ValueError(
+                "has no secrets; give `secrets: [{env: NAME}]`, or `insecure: true` to take anybody's word"
+            )
+        return self
+
+
 def present(config: HeaderConfig, secret: Secrets) -> bool:
     """Say whether there is a secret to compare with, or none is wanted."""
     return any(one.value(secret) for one in config.tokens) or (config.insecure and not config.tokens)
+
+
+def signed(config: SignedConfig, secret: Secrets, given: Iterable[str], made: Callable[[bytes], str]) -> None:
+    """Raise SignatureInvalid unless one of the signatures `given` is what `made` makes with one of the secrets."""
+    if config.insecure and not config.secrets:
+        return
+    wanted = [made(value.encode()) for one in config.secrets if (value := one.value(secret))]
+    fits = [same(one, fit) for one in given for fit in wanted]
+    if not any(fits):
+        raise SignatureInvalid
+
+
+def hexadecimal(message: bytes) -> Callable[[bytes], str]:
+    """Give what signs `message` with a secret: HMAC-SHA256, in hexadecimal."""
+    return lambda secret: hmac.new(secret, message, hashlib.sha256).hexdigest()
 
 
 def check(config: HeaderConfig, secret: Secrets, headers: Mapping[str, str]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 from pydantic import AwareDatetime, Field
@@ -57,11 +58,34 @@ class Entry(Value):
 # ── the incident ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+_SENDERS = MappingProxyType(
+    {"pagerduty": "PagerDuty", "mlflow": "MLflow", "github": "GitHub", "cloudwatch": "CloudWatch"}
+)
+
+
+def _sender(alert: Alert) -> str:
+    return _SENDERS.get(alert.source, alert.source.capitalize())
+
+
+def _update(alert: Alert) -> str:
+    """Say what a sender told about an alert; an end that nobody saw is said to be none."""
+    who = f" by {words.plain(by)}" if (by := alert.extra.get("agent")) else ""
+    if "merged" in alert.flags:
+        other = words.plain(alert.extra.get("merged_into", "another incident"))
+        return f"{_sender(alert)} merged its incident into {other}{who}: that is not an end."
+    if "no_data" in alert.flags:
+        return f"{_sender(alert)} has no data any more: that is not an end."
+    what = alert.extra.get("event_type", "").removeprefix("incident.") or alert.extra.get("action") or alert.status
+    said = next((text for name in ("content", "message", "state") if (text := alert.extra.get(name))), "")
+    told = words.plain(what.replace("_", " ").replace(".", " ").lower())
+    return f"{_sender(alert)}: {told}{who}{f' ({words.plain(said[:300])})' if said else ''}."
+
+
 def _about(alerts: tuple[Alert, ...]) -> str:
     first = alerts[0]
     subject = first.labels.get("alertname") or first.sli or first.fingerprint
     more = f" and {len(alerts) - 1} more" if len(alerts) > 1 else ""
-    return f'{first.source.capitalize()} says: "{words.plain(first.summary or subject)}"{more}'
+    return f'{_sender(first)} says: "{words.plain(first.summary or subject)}"{more}'
 
 
 class IncidentOpened(Entry):
@@ -118,7 +142,19 @@ class AlertsResolved(Entry):
 
     def sentence(self) -> str:
         """Say who resolved what."""
-        return f"{self.alerts[0].source.capitalize()} resolved {len(self.alerts)} alert{'s' * (len(self.alerts) > 1)}."
+        return f"{_sender(self.alerts[0])} resolved {len(self.alerts)} alert{'s' * (len(self.alerts) > 1)}."
+
+
+class AlertsUpdated(Entry):
+    """A sender told something about its alerts that is neither a beginning nor an end: who acknowledged, what was noted."""
+
+    type: ClassVar[str] = "alerts.updated"
+    commutes: ClassVar[bool] = True
+    alerts: tuple[Alert, ...]
+
+    def sentence(self) -> str:
+        """Say what the sender told."""
+        return " ".join(dict.fromkeys(_update(alert) for alert in self.alerts))
 
 
 class NoteAdded(Entry):
@@ -781,6 +817,19 @@ class MarkedRecovered(Entry):
 # ── what stays after a rollback ───────────────────────────────────────────────────────────────────────────────────
 
 
+class ChangeNoticed(Entry):
+    """A sender said that something was done to this model, such as a version shipped or an alias moved."""
+
+    type: ClassVar[str] = "change.noticed"
+    commutes: ClassVar[bool] = True
+    alert: Alert
+
+    def sentence(self) -> str:
+        """Say what was done, in the sender's words."""
+        version = f", version {self.alert.version}" if self.alert.version else ""
+        return f"{_sender(self.alert)} tells of a change: {words.plain(self.alert.summary) or 'no summary'}{version}."
+
+
 class LeftoverOpened(Entry):
     """A rollback left something behind that somebody must clear, such as a runtime override or a paused sync."""
 
@@ -1239,14 +1288,14 @@ class CheckpointSigned(Entry):
 ENTRIES: dict[str, type[Entry]] = {
     kind.type: kind
     for kind in (
-        IncidentOpened, IncidentReopened, AlertsJoined, AlertsResolved, NoteAdded, IncidentStuck, IncidentTaken,
+        IncidentOpened, IncidentReopened, AlertsJoined, AlertsResolved, AlertsUpdated, NoteAdded, IncidentStuck, IncidentTaken,
         IncidentEscalated, IncidentClosed, PostmortemDrafted, PlanMade, PlanBlocked, PolicyDecided, ApprovalGiven,
         ApprovalRefused, PlanRejected, PlanCleared, PlanUncleared, PlanExpired, PlanVoided, PlanRequested, DecisionDue,
         Reminded, RollbackParked, RollbackClaimed, RollbackReleased, RollbackCancelled, StepStarted, StepApplied, StepFailed,
         StepUnknown, StepRetried, StepCompensated, TrafficSampled, TrafficVerified, SliSampled, SliJudged,
         PlanEdited, PlanEscalated, GlassBroken, ReviewDone, IncidentSnoozed, IncidentHandedOver, RollbackJudged, TrustMoved,
         AutopilotSwitched, RoleDelegated, RoleReturned, LoginAsked, LoginGranted, LoginEnded, PolicyReviewDue,
-        MarkedRecovered, VersionServed, EvidenceCaptured, EvidenceErased, SamplingAsked, SamplingTurned, RegistryChanged,
+        MarkedRecovered, VersionServed, EvidenceCaptured, EvidenceErased, SamplingAsked, SamplingTurned, RegistryChanged, ChangeNoticed,
         IncidentLinked, IncidentUnlinked, LockTaken, LockReleased, VersionQuarantined,
         PolicyLoaded, CheckpointSigned, RollbackPaused, RollbackResumed, CompensationAsked, StepSkipped, StepByHand,
         VersionReleased, RollbackGraded, ReadinessJudged, LeftoverOpened, LeftoverCleared, FixRecorded, DeltaMeasured,

@@ -111,6 +111,41 @@ def first(labels: Mapping[str, str], names: Iterable[str]) -> str | None:
     return next((labels[name] for name in names if labels.get(name)), None)
 
 
+def named(labels: Mapping[str, str]) -> dict[str, str | None]:
+    """Give what the labels say about where this is: `model`, `version`, `environment` and `sli`."""
+    return {
+        "model": first(labels, MODEL),
+        "version": first(labels, VERSION),
+        "environment": first(labels, ENVIRONMENT),
+        "sli": first(labels, SLI),
+    }
+
+
+def inside(found: Any, *path: str | int) -> Any:
+    """Follow names and places into a foreign value; None where there is nothing of the kind."""
+    for step in path:
+        if isinstance(step, int):
+            found = found[step] if isinstance(found, list) and step < len(found) else None
+        else:
+            found = found.get(step) if isinstance(found, dict) else None
+    return found
+
+
+def rows(value: Any) -> list[Any]:
+    """Give a list as it is; anything else is an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def table(value: Any) -> dict[str, Any]:
+    """Give an object as it is; anything else is an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def word(value: Any, limit: int = MAX_TEXT) -> str:
+    """Give a value that should be one word or a sentence as text; what is an object or a list is none."""
+    return "" if isinstance(value, (dict, list)) else text(value, limit)
+
+
 def severity(word: str | None) -> Severity:
     """Map a sender's word; anything unknown is unknown."""
     return _BY_WORD.get((word or "").strip().lower(), Severity.UNKNOWN)

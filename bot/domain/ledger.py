@@ -10,8 +10,11 @@ from types import MappingProxyType
 
 from bot.domain import entries as e
 from bot.domain import words
+from bot.domain.alert import Alert
 from bot.domain.plan import Candidate
 from bot.domain.traffic import TrafficSplit
+
+CHANGES = 50  # told by senders, kept in the fold
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Ledger:
     )  # when each follow-up was last done
     digests: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # what each version served with
     aliases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # the registry's, as last seen
+    changes: tuple[tuple[datetime, Alert], ...] = ()  # what senders told of, oldest first, the last `CHANGES`
     readiness: e.ReadinessJudged | None = None
     ready_at: datetime | None = None
     at: datetime | None = None
@@ -190,6 +194,10 @@ def _aliased(ledger: Ledger, entry: e.RegistryChanged, _: datetime) -> Ledger:
     )
 
 
+def _changed(ledger: Ledger, entry: e.ChangeNoticed, _: datetime) -> Ledger:
+    return replace(ledger, changes=(*ledger.changes, (entry.alert.starts_at, entry.alert))[-CHANGES:])
+
+
 def _alerted(ledger: Ledger, entry: e.IncidentLinked) -> Ledger:
     blamed = entry.version or next(iter(ledger.serving()), None)
     rows = tuple(
@@ -202,7 +210,7 @@ _HANDLERS: dict[type[e.Entry], Callable[..., Ledger]] = {
     e.VersionServed: _served, e.IncidentLinked: _linked, e.IncidentUnlinked: _unlinked, e.LockTaken: _taken,
     e.RollbackJudged: _ended, e.TrustMoved: _trusted, e.LockReleased: _released, e.VersionQuarantined: _quarantined,
     e.VersionReleased: _freed, e.LeftoverOpened: _left, e.LeftoverCleared: _cleared, e.RollbackGraded: _graded,
-    e.RegistryChanged: _aliased, e.ReadinessJudged: _could, e.FollowUpEnded: _followed,
+    e.RegistryChanged: _aliased, e.ChangeNoticed: _changed, e.ReadinessJudged: _could, e.FollowUpEnded: _followed,
 }  # fmt: skip
 
 

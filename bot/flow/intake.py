@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bot.domain import access, words
 from bot.domain import entries as e
-from bot.domain.alert import Alert, Parsed, RawRequest, Rejection
+from bot.domain.alert import Alert, Kind, Parsed, RawRequest, Rejection, group_name
 from bot.domain.catalogue import Catalogue
 from bot.domain.incident import MAX_EPISODES, REOPEN_WITHIN, Incident, Phase, model_stream
-from bot.errors import AlertEnded, Conflict, Denied, NotFound, PayloadInvalid, RequestTaken
+from bot.errors import AlertEnded, Conflict, Denied, NotFound, PayloadInvalid, RequestTaken, Unavailable
 from bot.flow import sampling
 from bot.flow.people import direct, spoken, whose
 from bot.flow.world import FIRST, World, to
@@ -20,7 +20,9 @@ from bot.ports import Append, InboundDone, Said, Work, Write
 
 ATTEMPTS = 5  # at one request before the engine waits and tries again
 IN_THREAD = 64 * 1024  # bytes; more would hold up the event loop
+ASKED_FOR, ASK_AGAIN = timedelta(minutes=5), timedelta(seconds=15)  # how long a sender is asked, and how often
 _LOST = frozenset({"no_model", "unknown_model", "unknown_environment"})
+_NO_END = frozenset({"no_data", "merged"})  # what is resolved with one of these has not been seen to end
 _ASKABLE = frozenset({Phase.OPENED, Phase.PLANNED, Phase.WAITING, Phase.STUCK, Phase.NOTED})
 
 
@@ -41,14 +43,23 @@ Ends = Callable[[Sequence[_Part]], tuple[InboundDone, ...]]  # what of the inbox
 async def take(inbound_id: str, world: World) -> datetime | None:
     """Look at one stored request and append what it means, in one transaction that also marks it done.
 
-    Gives None: one look is enough. Raises Conflict when streams keep moving on; the engine then tries later.
+    Gives None when one look is enough, else when to look again: its sender has to be asked, and does not answer yet.
+    Raises Conflict when streams keep moving on; the engine then tries later.
     """
     raw = await world.inbox.request(inbound_id)
     if raw is None:
         return None
-    parsed = await asyncio.to_thread(_parsed, raw, world) if len(raw.body) > IN_THREAD else _parsed(raw, world)
+    large = len(raw.body) > IN_THREAD
+    parsed = await asyncio.to_thread(_parsed, raw, world) if large else _parsed(raw, world)
     try:
-        await _taken(parsed.alerts, world, lambda parts: (_done(raw, parsed, parts),))
+        parsed = await _completed(parsed, raw, world)
+    except Unavailable as error:
+        world.log.warning("intake.incomplete", source=raw.source, inbound=raw.id, error=str(error))
+        return world.clock.now() + ASK_AGAIN
+    parsed = parsed.model_copy(update={"alerts": tuple([await _related(one, world) for one in parsed.alerts])})
+    alerts = await asyncio.to_thread(_all_placed, parsed, raw, world) if large else _all_placed(parsed, raw, world)
+    try:
+        await _taken(alerts, world, lambda parts: (_done(raw, parsed, parts),))
     except RequestTaken:
         return None
     return None
@@ -81,25 +92,63 @@ async def _taken(alerts: Sequence[Alert], world: World, ends: Ends) -> None:
 
 
 def _parsed(raw: RawRequest, world: World) -> Parsed:
-    """Read the message again and place its alerts."""
+    """Read the message again."""
     source = world.sources.get(raw.source)
     if source is None:
         return Parsed(rejected=(Rejection(where="", reason=f"source {raw.source} is no longer configured"),))
     try:
-        parsed = source.parse(raw)
+        return source.parse(raw)
     except PayloadInvalid as error:
         return Parsed(rejected=(Rejection(where="", reason=str(error)),))
-    default = getattr(getattr(source, "config", None), "environment", None)
-    placed = tuple(_placed(alert.flagged(*parsed.flags), default, world.catalogue) for alert in parsed.alerts)
-    return parsed.model_copy(update={"alerts": placed})
+
+
+async def _completed(parsed: Parsed, raw: RawRequest, world: World) -> Parsed:
+    """Ask the sender for what the message left out. Raises Unavailable while it may still answer in time."""
+    asked = world.completes.get(raw.source)
+    if asked is None:
+        return parsed
+    try:
+        return await asked.completed(parsed)
+    except Unavailable as error:
+        if world.clock.now() - raw.received_at < ASKED_FOR:
+            raise
+        return parsed.model_copy(update={"note": f"{error}, so what the message leaves out is not known"})
+
+
+async def _related(alert: Alert, world: World) -> Alert:
+    """Place an alert that names no model where an earlier one with its identity, or its group's key, was taken."""
+    if alert.model:
+        return alert
+    names = [alert.fingerprint, *([group_name(key)] if (key := alert.extra.get("incident_key")) else [])]
+    stream = await world.inbox.related(names)
+    if stream is None:
+        return alert
+    incident = await world.incident(stream)
+    return alert.model_copy(update={"model": incident.model, "environment": incident.environment}).flagged("correlated")
+
+
+def _all_placed(parsed: Parsed, raw: RawRequest, world: World) -> tuple[Alert, ...]:
+    default = getattr(getattr(world.sources.get(raw.source), "config", None), "environment", None)
+    return tuple(_placed(alert.flagged(*parsed.flags), default, world.catalogue) for alert in parsed.alerts)
 
 
 async def _parts(alerts: Sequence[Alert], ended: Occurrences, world: World) -> list[_Part]:
     told = [_over(alert) if (alert.fingerprint, alert.starts_at) in ended else alert for alert in alerts]
-    return [
+    changes = [alert for alert in told if alert.is_change and not alert.flags & _LOST]
+    others = [alert for alert in told if alert not in changes]
+    noticed = [_noticed(alert, world) for alert in changes]
+    return noticed + [
         await _joined(environment, model, group, world) if model else _Part((), "", tuple(group))
-        for (environment, model), group in _grouped(told).items()
+        for (environment, model), group in _grouped(others).items()
     ]
+
+
+def _noticed(alert: Alert, world: World) -> _Part:
+    """Keep a change where it happened; one of the registry, which knows no environment, in each of the model's."""
+    model = str(alert.model)
+    places = [alert.environment] if alert.environment else list(world.catalogue.models[model].environments)
+    entry = e.ChangeNoticed(alert=alert)
+    return _Part(tuple(Write(model_stream(place, model), (entry,)) for place in places), "", (alert,))
 
 
 def _over(alert: Alert) -> Alert:
@@ -119,7 +168,7 @@ def _append(parts: Sequence[_Part], done: tuple[InboundDone, ...], world: World)
     return Append(
         writes=tuple(write for part in changed for write in part.writes),
         given=dict(pair for part in parts for pair in part.given),
-        work=tuple(work for part in changed for work in _work(part.stream, part.writes, world)),
+        work=tuple(work for part in changed if part.stream for work in _work(part.stream, part.writes, world)),
         inbound=done,
     )
 
@@ -135,12 +184,14 @@ def _work(stream: str, writes: Sequence[Write], world: World) -> tuple[Work, ...
 def _placed(alert: Alert, default: str | None, catalogue: Catalogue) -> Alert:
     """Resolve the model against the registry, exactly; then the environment: the alert's, the source's, the model's only one."""
     if not alert.model:
-        return alert.flagged("no_model")
+        return alert if alert.kind is Kind.INCIDENT_UPDATE else alert.flagged("no_model")
     known = catalogue.model_named(alert.model)
     if known is None:
         return alert.flagged("unknown_model")
     places = catalogue.models[known].environments
     environment = alert.environment or default or (next(iter(places)) if len(places) == 1 else None)
+    if alert.is_change and environment is None:
+        return alert.model_copy(update={"model": known})
     if environment not in places:
         return alert.model_copy(update={"model": known}).flagged("unknown_environment")
     return alert.model_copy(update={"model": known, "environment": environment})
@@ -149,7 +200,7 @@ def _placed(alert: Alert, default: str | None, catalogue: Catalogue) -> Alert:
 def _grouped(alerts: Iterable[Alert]) -> dict[tuple[str, str], list[Alert]]:
     groups: dict[tuple[str, str], list[Alert]] = {}
     for alert in alerts:
-        key = ("", "") if alert.flags & _LOST else (alert.environment or "", alert.model or "")
+        key = ("", "") if alert.flags & _LOST or not alert.model else (alert.environment or "", alert.model)
         groups.setdefault(key, []).append(alert)
     return groups
 
@@ -171,11 +222,11 @@ async def _joined(environment: str, model: str, alerts: list[Alert], world: Worl
     ledger = await world.ledger(model_stream(environment, model))
     known = await world.incident(ledger.last_incident) if ledger.last_incident else None
     marked = tuple(_marked(alert, known) for alert in alerts)
-    heard = _newest(alert for alert in alerts if "out_of_order" not in alert.flags)
+    heard = _newest(alert for alert in alerts if alert.says_whether and "out_of_order" not in alert.flags)
     # The model's stream moves when an incident opens or closes: what is found out here must hold when it is written.
     as_read = ((ledger.stream, ledger.epoch),)
     if known is not None and known.phase is not Phase.CLOSED:
-        writes = _more(known, heard)
+        writes = _more(known, heard, [alert for alert in marked if not alert.says_whether or alert.flags & _NO_END])
         return _Part(writes, known.stream, marked, as_read if writes else ())
     firing = tuple(
         alert for alert in heard if alert.status == "firing" and (known is None or known.alert_is_news(alert))
@@ -208,7 +259,7 @@ def _newest(alerts: Iterable[Alert]) -> list[Alert]:
 
 def _marked(alert: Alert, known: Incident | None) -> Alert:
     before = known.alerts.get(alert.fingerprint) if known else None
-    if before is None:
+    if before is None or not alert.says_whether:
         return alert
     if before.starts_at == alert.starts_at and before.status == alert.status:
         return alert.flagged("repeat")
@@ -216,21 +267,24 @@ def _marked(alert: Alert, known: Incident | None) -> Alert:
     return alert.flagged("out_of_order") if late else alert
 
 
-def _more(known: Incident, heard: list[Alert]) -> tuple[Write, ...]:
-    """Give what joins and what ends; an end whose beginning is not in the fold may be under way in another message."""
+def _more(known: Incident, heard: list[Alert], told: list[Alert]) -> tuple[Write, ...]:
+    """Give what joins, what ends and what else was told; an end whose beginning is not in the fold may be under way in another message."""
     firing = tuple(alert for alert in heard if alert.status == "firing" and known.alert_is_news(alert))
     ended = tuple(
         alert
         for alert in heard
         if alert.status == "resolved"
         and (alert.fingerprint not in known.alerts or known.alert_is_news(alert))
-        and not alert.flags & {"too_many_alerts", "truncated"}
+        and not alert.flags & {"too_many_alerts", "truncated", *_NO_END}
     )
     entries: list[e.Entry] = []
     if firing:
         entries.append(e.AlertsJoined(alerts=firing))
     if ended:
         entries.append(e.AlertsResolved(alerts=ended))
+    updates = tuple(alert for alert in told if alert.status != "firing" or alert.kind is Kind.INCIDENT_UPDATE)
+    if updates and not all("repeat" in alert.flags for alert in updates):
+        entries.append(e.AlertsUpdated(alerts=updates))
     return (Write(known.stream, tuple(entries)),) if entries else ()
 
 

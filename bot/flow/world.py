@@ -23,6 +23,7 @@ from bot.ports import (
     Append,
     Authorizer,
     Clock,
+    Completes,
     Directory,
     EvidenceTable,
     Ids,
@@ -164,6 +165,9 @@ class World:
     owner: str = ""
     authorizers: tuple[Authorizer, ...] = ()
     silences: Silences | None = None
+    completes: Mapping[str, Completes] = field(
+        default_factory=dict
+    )  # by source: whom to ask for what messages leave out
     actions: Mapping[tuple[str, str, str], ActionAdapter] = field(default_factory=dict)  # (environment, model, action)
     registries: Mapping[str, Registry] = field(default_factory=dict)
     samples: Mapping[str, SampleSource] = field(default_factory=dict)

@@ -7,14 +7,14 @@ import hashlib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, ClassVar
 
 import orjson
 from pydantic import TypeAdapter
 
-from bot.domain.alert import Alert, RawRequest
+from bot.domain.alert import Alert, RawRequest, group_name
 from bot.domain.value import canonical
 from bot.errors import AlertEnded, Conflict, LastgoodError, ReadOnly, RequestTaken
 from bot.ports import InboundDone
@@ -41,6 +41,7 @@ _OCCURRENCE = (
 )
 _KNOWN = "SELECT id FROM inbound WHERE source=? AND delivery_id=?"
 _ENDED = "SELECT 1 FROM occurrence WHERE fingerprint=? AND starts_at>=? AND (starts_at>? OR status='resolved') LIMIT 1"
+_ALWAYS = stamp(datetime(1970, 1, 1, tzinfo=UTC))  # a group has no beginning of its own
 _PENDING = "SELECT count(*) FROM inbound WHERE outcome='pending'"
 _ASIDE = (
     f"SELECT {_RECORD},times FROM inbound JOIN (SELECT max(id) AS newest,count(*) AS times FROM inbound "  # noqa: S608  constants
@@ -151,6 +152,15 @@ class SqlInbox(Database):
         )
         return next((_request(row) for row in rows), None)
 
+    async def related(self, names: Sequence[str]) -> str | None:
+        """Give the incident in which an alert with one of these fingerprints, or a group of that name, was taken last."""
+        marks = ",".join("?" * len(names))
+        rows = await self.query(
+            f"SELECT incident FROM occurrence WHERE fingerprint IN ({marks}) AND incident<>'' ORDER BY last_seen DESC LIMIT 1",  # noqa: S608  marks only
+            tuple(names),
+        )
+        return next((row[0].split(",")[0] for row in rows), None)
+
     async def inbound(self, inbound_id: str) -> InboundRecord | None:
         """Give what became of a stored request."""
         rows = await self.query(f"SELECT {_RECORD} FROM inbound WHERE id=?", (inbound_id,))  # noqa: S608  a constant
@@ -231,7 +241,17 @@ InboundRows = Sequence[tuple[tuple[str, str, str, str, str], Sequence[tuple[str,
 
 def inbound_rows(done: Sequence[InboundDone]) -> InboundRows:
     """Give the texts to be stored, ahead of the writer."""
-    return [(_end(one), [_occurrence(alert, ",".join(one.incidents)) for alert in one.alerts]) for one in done]
+    return [
+        (_end(one), [*_groups(one), *(_occurrence(alert, ",".join(one.incidents)) for alert in one.alerts)])
+        for one in done
+    ]
+
+
+def _groups(done: InboundDone) -> list[tuple[str, str, str, str]]:
+    """Give one row a group, so that a pager which knows only the group's key can be told where it belongs."""
+    keys = dict.fromkeys(alert.group_key for alert in done.alerts if alert.group_key)
+    names = (group_name(hashlib.sha256(key.encode()).hexdigest()) for key in keys)
+    return [(name, _ALWAYS, "firing", done.incidents[0]) for name in names] if len(done.incidents) == 1 else []
 
 
 def _end(done: InboundDone) -> tuple[str, str, str, str, str]:

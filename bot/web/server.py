@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 from bot.domain import words
 from bot.domain.alert import Parsed, RawRequest
 from bot.domain.credential import same
-from bot.errors import LastgoodError, PayloadInvalid, ReadOnly, SignatureInvalid
+from bot.errors import LastgoodError, NotAllowed, PayloadInvalid, ReadOnly, SignatureInvalid, Unavailable
 from bot.ports import AlertSource, Clock, Ids, Inbox, Log
 from bot.web.confirm import SignInPages
 from bot.web.gate import Ask, Gate
@@ -278,6 +278,8 @@ class Hooks:
         """Give the answer its sender understands."""
         name, began = request.match_info["source"], self._host.clock.monotonic()
         label = name if name in self._host.known else "unknown"
+        if request.method == "OPTIONS" and (shake := getattr(self._host.sources.get(name), "handshake", None)):
+            return web.Response(headers=shake(request.headers))
         try:
             content = await self._take(name, request)
             status, headers = 202, None
@@ -297,7 +299,7 @@ class Hooks:
     async def _take(self, name: str, request: web.Request) -> dict[str, Any]:
         source = self._before_body(name, request)
         body = await self._body(request)
-        self._signed(name, source, request, body)
+        await self._signed(name, source, request, body)
         if request.content_type in ("application/x-www-form-urlencoded", "multipart/form-data"):
             raise Refused(415, "content_type", "send JSON, not a form")
         raw = self._raw(name, source, request, body)
@@ -345,15 +347,26 @@ class Hooks:
         except (web.RequestPayloadError, ValueError) as error:
             raise Refused(400, "unreadable", "the body could not be read") from error
 
-    def _signed(self, name: str, source: AlertSource, request: web.Request, body: bytes) -> None:
+    async def _signed(self, name: str, source: AlertSource, request: web.Request, body: bytes) -> None:
         try:
+            if prepare := getattr(source, "prepare", None):
+                await prepare(body)
             source.verify(request.headers, body, self._host.clock.now())
         except SignatureInvalid as error:
             self._host.meters.refused.labels(name).inc()
             raise Refused(401, "unauthorized", "unauthorized") from error
+        except NotAllowed as error:
+            self._host.meters.refused.labels(name).inc()
+            raise Refused(403, error.reason, str(error)) from error
+        except Unavailable as error:
+            raise Refused(503, "unavailable", f"{error}, send it again") from error
 
     def _raw(self, name: str, source: AlertSource, request: web.Request, body: bytes) -> RawRequest:
-        kept = {key: _storable(value) for key, value in request.headers.items() if key.lower() in KEPT_HEADERS}
+        kept = {
+            key: _storable(value)
+            for key, value in request.headers.items()
+            if key.lower() in KEPT_HEADERS or key.lower().startswith(source.reads)
+        }
         delivery = source.delivery_id(request.headers, body)
         return RawRequest(
             id=self._host.ids.ulid(), source=name, received_at=self._host.clock.now(), body=body, headers=kept,
@@ -364,7 +377,7 @@ class Hooks:
         try:
             return await asyncio.to_thread(source.parse, raw) if len(raw.body) > IN_THREAD else source.parse(raw)
         except PayloadInvalid as error:
-            raise Refused(400, error.reason, str(error)) from error
+            raise Refused(error.status, error.reason, str(error)) from error
 
 
 async def _go_on(request: web.Request) -> None:

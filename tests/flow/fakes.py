@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from adapters.alerts import alertmanager, generic
 from bot.clock import ManualClock
 from bot.domain import entries as e
-from bot.domain.alert import RawRequest
+from bot.domain.alert import RawRequest, group_name
 from bot.domain.catalogue import Catalogue
 from bot.domain.entries import Recorded
 from bot.domain.incident import Incident
@@ -83,6 +84,17 @@ class Memory:
 
     async def request(self, inbound_id: str) -> RawRequest | None:
         return self.raw.get(inbound_id)
+
+    async def related(self, names: Sequence[str]) -> str | None:
+        for one in reversed(self.done.values()):
+            known = {alert.fingerprint for alert in one.alerts} | {
+                group_name(hashlib.sha256(alert.group_key.encode()).hexdigest())
+                for alert in one.alerts
+                if alert.group_key
+            }
+            if one.incidents and known.intersection(names):
+                return one.incidents[0]
+        return None
 
 
 def catalogue() -> Catalogue:

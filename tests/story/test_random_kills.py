@@ -12,21 +12,26 @@ from pathlib import Path
 
 import pytest
 
+from bot.clock import SystemClock
 from bot.domain import entries as e
 from bot.domain.incident import Phase
+from bot.store.chain import stamp
 from bot.store.schema import migrate
 from bot.store.verify import verify
 from tests.story.replicas import Replicas, replicas
 
 ENDED = (Phase.MOVED, Phase.RECOVERED, Phase.CLOSED, Phase.STUCK)
+DUE = "SELECT 1 FROM work WHERE lane='advance' AND at<=? LIMIT 1"
 AT_ONCE = 3  # new rollbacks while one `serve` lives
 
 
 async def resumed(made: Replicas, started: float) -> float | None:
-    """Give how long after the start the first entry was written; None when nothing was due."""
+    """Give how long after the start the first entry was written; None when nothing was due.
+
+    What waits for a time that has not come, such as the next look of a watch, is not due.
+    """
     before = await made.store.query("SELECT max(seq) FROM timeline")
-    due = await made.store.query("SELECT 1 FROM work WHERE lane='advance' LIMIT 1")
-    if not due:
+    if not await made.store.query(DUE, (stamp(SystemClock().now()),)):
         return None
     async with asyncio.timeout(20):
         while await made.store.query("SELECT max(seq) FROM timeline") == before:

@@ -1,0 +1,96 @@
+"""What PagerDuty says about an incident when it is asked: the labels that its webhook leaves out."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+
+from adapters.paging._rest import Rest
+from bot.domain import extract
+from bot.domain.alert import Alert, Parsed
+from bot.errors import Unavailable
+from bot.ports import Context
+
+WITHIN = 5.0  # seconds for an answer
+MOST = 100  # alerts of an incident that are looked at
+
+
+class Asked:
+    """Asks `GET /incidents/{id}/alerts` of the REST API v2."""
+
+    def __init__(self, context: Context) -> None:
+        """Ask with PAGERDUTY_TOKEN; without one nothing is asked."""
+        self._secret = context.secret
+        self._rest = Rest("", context.secret)
+
+    async def __aenter__(self) -> Self:
+        """Make the client; nothing is asked yet."""
+        self._rest.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self._rest.close()
+
+    async def completed(self, parsed: Parsed) -> Parsed:
+        """Give the alerts with model, version, environment and SLI as the incident's own alerts in PagerDuty name them.
+
+        What `services` said before holds where they name nothing. Raises Unavailable when PagerDuty cannot be asked now.
+        """
+        return parsed.model_copy(update={"alerts": tuple([await self._completed(one) for one in parsed.alerts])})
+
+    async def _completed(self, alert: Alert) -> Alert:
+        if "needs_enrichment" not in alert.flags or not self._secret("PAGERDUTY_TOKEN"):
+            return alert
+        try:
+            async with asyncio.timeout(WITHIN):
+                answer = await self._rest.get(f"/incidents/{alert.extra.get('incident_id')}/alerts", {"limit": MOST})
+        except TimeoutError as error:
+            raise Unavailable("PagerDuty did not answer") from error
+        if answer.status == 429 or answer.status >= 500:
+            message = f"PagerDuty answered {answer.status}"
+            raise Unavailable(message)
+        return _filled(alert, _labels(answer.body)) if answer.status == 200 else alert
+
+
+def _filled(alert: Alert, labels: dict[str, str]) -> Alert:
+    found = {name: text for name, text in extract.named(labels).items() if text}
+    if not found:
+        return alert
+    figures = {name: extract.number(labels.get(name)) for name in ("value", "threshold")}
+    return alert.model_copy(update={
+        **found, **{name: number for name, number in figures.items() if number is not None},
+        "labels": {**extract.kept_texts(labels), **alert.labels}, "flags": alert.flags - {"needs_enrichment"},
+    })  # fmt: skip
+
+
+def _labels(body: bytes) -> dict[str, str]:
+    """Give the details that all alerts of the incident agree on: two models in one incident name neither."""
+    try:
+        rows = extract.rows(extract.inside(orjson.loads(body), "alerts"))
+    except ValueError:
+        return {}
+    told = [_details(one) for one in rows[:MOST]]
+    told = [one for one in told if one]
+    if not told:
+        return {}
+    return {name: text for name, text in told[0].items() if all(one.get(name) == text for one in told)}
+
+
+def _details(alert: Any) -> dict[str, str]:
+    """Read an alert's details. Alertmanager writes its labels as lines `- name = value` into `firing`."""
+    details: dict[str, Any] = {}
+    for path in (("body", "cef_details", "details"), ("body", "details")):
+        details |= extract.table(extract.inside(alert, *path))
+    lines: dict[str, str] = {}
+    if isinstance(firing := details.get("firing"), str):
+        for line in firing.splitlines():
+            name, mark, value = line.strip().removeprefix("- ").partition(" = ")
+            if mark and line.strip().startswith("- "):
+                lines.setdefault(name, value)
+    return extract.texts({**lines, **{k: v for k, v in details.items() if not isinstance(v, (dict, list))}})
