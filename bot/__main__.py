@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from bot import terminal
 from bot.acting_commands import Json, Suffix, house_acts, incident_acts
 from bot.errors import ConfigError, LastgoodError, Problem
+from bot.inbox_commands import inbox_app
 from bot.policy_commands import policy_app
 from bot.terminal import as_json, local, out, row, tell
 
@@ -76,6 +77,7 @@ app.add_typer(incident_app, name="incident")
 app.add_typer(timeline_app, name="timeline")
 app.add_typer(database_app, name="db")
 app.add_typer(policy_app, name="policy")
+app.add_typer(inbox_app, name="inbox")
 app.add_typer(house_acts)
 incident_app.add_typer(incident_acts)
 
@@ -212,11 +214,14 @@ def check(json: Json = False) -> None:
     Example: LASTGOOD_CONFIG=site/lastgood.yaml lastgood check
     """
     from bot.config import environment, examine, site_files
+    from bot.crosscheck import unheard
 
     settings = environment()
-    _, problems, warnings = examine(settings)
+    config, problems, warnings = examine(settings)
     root = settings.config.parent
     for line in terminal.problems(warnings, root):
+        tell(line)
+    if config is not None and (line := unheard(config.file.sources)):
         tell(line)
     if json:
         as_json({"ok": not problems, "problems": [_problem(one) for one in problems]})
@@ -460,29 +465,6 @@ def ready(
             out("No model was looked at yet; `lastgood serve` does.")
     if not ledgers or any(one.readiness is None or not one.readiness.ready for one in ledgers):
         raise typer.Exit(1)
-
-
-@app.command()
-def inbox(
-    before: Annotated[str, typer.Option("--before", help="Go on after this id, the last of the page before.")] = "",
-    json: Json = False,
-) -> None:
-    """List what was received and led nowhere, newest first; messages that say the same are one line.
-
-    Nothing here was acted on: the model is not registered, the environment is not known, or a part could not be read.
-
-    Example: lastgood inbox
-    """
-    from bot import reading
-
-    found = reading.read(lambda store: store.quarantined(before=before or None))
-    if json:
-        as_json({"inbound": [one.as_row() for one in found]})
-        return
-    for line in reading.inbox_lines(found):
-        out(line)
-    if not found:
-        out("Everything that was received led somewhere.")
 
 
 @timeline_app.command("show")

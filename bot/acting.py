@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import aiohttp
 
-from bot import reading, signed_in
+from bot import inbox_lines, reading, signed_in
 from bot.app import Application, create
 from bot.clock import SystemClock
 from bot.config import Settings
@@ -22,6 +22,7 @@ from bot.domain.incident import Incident, Phase
 from bot.domain.orders import LOGINS
 from bot.domain.press import Answer, Order, Press
 from bot.errors import Denied, LastgoodError
+from bot.flow import inbox
 from bot.flow.approve import press
 from bot.flow.intake import propose, proposed
 from bot.flow.orders import order
@@ -172,6 +173,22 @@ async def ask_for_rollback(settings: Settings, model: str, env: str, version: st
         wanted = (model, env or None, version or None)
         stream = await propose(who.person, *wanted, site.world, reason=reason, via=access.TERMINAL)
         return await _said(site, Answer(ok=True, text=await proposed(stream, who.person, site.world)))
+
+
+async def replay(settings: Settings, which: str) -> str:
+    """Have a message that led nowhere read again by the person signed in here; give a sentence."""
+    async with opened(settings) as site:
+        who = await site.signed_in()
+        record, _ = await inbox_lines.message(site.app.store, which)
+        return await inbox.replay(record.id, who.person, site.world)
+
+
+async def dismiss(settings: Settings, which: str, reason: str) -> str:
+    """Have a message taken off the list of what led nowhere; give a sentence."""
+    async with opened(settings) as site:
+        who = await site.signed_in()
+        record, _ = await inbox_lines.message(site.app.store, which)
+        return await inbox.dismiss(record.id, who.person, reason, site.world)
 
 
 async def _said(site: Site, answer: Answer) -> Answer:

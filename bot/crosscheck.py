@@ -422,11 +422,9 @@ def _of_ramps(site: Site) -> Iterator[Problem]:
 
 
 def _of_sources(site: Site, present: Present) -> Iterator[Problem]:
-    shipped = loading.names("alerts")
-    if unnamed := [name for name in shipped if name not in site.section("sources")]:
-        message = f"{words.listed(unnamed)} {'is' if len(unnamed) == 1 else 'are'} not configured, so /hooks/NAME answers 503 there"
-        yield warning(site.source, ("sources",), message)
-    for name in shipped:
+    if not site.section("sources"):
+        yield warning(site.source, ("sources",), "no sender is configured, so nobody can send alerts")
+    for name in loading.names("alerts"):
         if name not in site.section("sources"):
             continue
         keys = site.section("sources", name)
@@ -438,6 +436,12 @@ def _of_sources(site: Site, present: Present) -> Iterator[Problem]:
             message = f"{words.listed(map(_place_of, absent))} is empty, so that token opens nothing"
             yield warning(site.source, ("sources", name), message)
         yield from _empty(site, ("sources", name, "api_token"), present, f"{name} cannot say what is silenced there")
+
+
+def unheard(sources: Mapping[str, Any]) -> str:
+    """Say which senders ship and are not configured, so that nobody wonders why they are answered 503."""
+    absent = [name for name in loading.names("alerts") if name not in sources]
+    return f"Not configured, so answered 503 at /hooks/NAME: {', '.join(absent)}." if absent else ""
 
 
 def _of_tokens(site: Site, present: Present) -> Iterator[Problem]:

@@ -140,6 +140,12 @@ class Inbox(Protocol):
     async def request(self, inbound_id: str) -> RawRequest | None:
         """Give a stored request back."""
 
+    async def settle(self, inbound_id: str, outcome: str, *, alike: bool) -> int:
+        """Take a message off the list of what led nowhere, or with `alike` every one of its sender with the same reason.
+
+        `outcome` is what was done about it: replayed or dismissed. Gives how many there were.
+        """
+
     async def related(self, names: Sequence[str]) -> str | None:
         """Give the incident in which an alert with one of these fingerprints, or a group of that name, was taken last."""
 

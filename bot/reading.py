@@ -25,7 +25,6 @@ from bot.errors import LastgoodError
 from bot.report import facts, story
 from bot.shapes import meant
 from bot.slack.headline import subject_of
-from bot.store.inbox import InboundRecord
 from bot.store.place import place_of
 from bot.store.schema import exists, migrate
 from bot.store.timeline import Store
@@ -385,14 +384,6 @@ def change_lines(ledgers: Sequence[Ledger]) -> Iterator[str]:
         change = found[at, name]
         head = f"{local(at, '%d %b %H:%M %Z')}  {change.source}  "
         yield terminal.wrapped(head, words.plain(f"{change.version or ''} {change.summary}".strip()))
-
-
-def inbox_lines(found: Sequence[InboundRecord]) -> Iterator[str]:
-    """Write one message a line: when its like came last, from whom, how often, and why it led nowhere."""
-    for one in found:
-        times = f" ×{one.times}" if one.times > 1 else ""
-        head = f"{local(one.received_at, '%d %b %H:%M %Z')}  {one.source}{times}  "
-        yield terminal.wrapped(head, words.plain(one.error, 300))
 
 
 def entry_lines(entries: Sequence[Recorded], name: Name) -> Iterator[str]:

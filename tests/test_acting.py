@@ -23,10 +23,11 @@ from bot.config import Settings, load
 from bot.demo.slack import SlackLookalike
 from bot.domain import entries as e
 from bot.domain import proof
+from bot.domain.alert import RawRequest
 from bot.domain.incident import Incident, fold
 from bot.domain.orders import LOGINS
 from bot.domain.roles import Place
-from bot.ports import Append, Write
+from bot.ports import Append, InboundDone, Write
 from bot.report.facts import projected
 from bot.store.schema import migrate
 from bot.store.timeline import Store
@@ -423,6 +424,35 @@ async def test_a_rollback_by_hand_has_the_signed_in_person_as_its_requester(site
         assert isinstance(opened, e.IncidentOpened)
         assert (opened.requester, opened.wanted, opened.environment) == ("U0ANA", "41", "dev")
         assert await store.said([opened.text_ref or ""]) == {opened.text_ref: "Chargebacks doubled since 42"}
+
+
+async def test_a_message_that_led_nowhere_is_read_again_or_dismissed_by_the_person_signed_in(site: Site) -> None:
+    ana = await site.terminal("U0ANA")
+    async with site.store as store:
+        for name in ("01LOSTA", "01LOSTB"):
+            raw = RawRequest(id=name, source="generic", received_at=SystemClock().now(), body=b'{"model":"frod"}')
+            await store.receive(raw)
+            await store.append(Append(inbound=(InboundDone(name, "accepted", "model 'frod' is not registered"),)))
+    ended = await site.run(ana, "inbox", "replay", "LOSTA")
+    assert ended.code == 0, ended.text
+    assert "is being read again" in ended.text
+    ended = await site.run(ana, "inbox", "dismiss", "LOSTB", "--reason", "The old cluster")
+    assert ended.code == 0, ended.text
+    rows = [row.entry for row in await site.entries("system/inbox")]
+    assert [(one.type, getattr(one, "person", "")) for one in rows] == [
+        ("inbox.replayed", "U0ANA"),
+        ("inbox.dismissed", "U0ANA"),
+    ]
+    async with site.store as store:
+        assert await store.quarantined() == []
+        assert await store.pending() == 1
+
+
+async def test_nobody_dismisses_a_message_without_signing_in(site: Site) -> None:
+    nobody = await site.terminal("U0ANA", signed=False)
+    ended = await site.run(nobody, "inbox", "dismiss", "LOSTA", "--reason", "x")
+    assert ended.code == 1
+    assert "Nobody is signed in on this terminal" in ended.text
 
 
 async def test_a_guest_who_signed_a_terminal_in_long_ago_asks_for_nothing(site: Site) -> None:

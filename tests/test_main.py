@@ -22,7 +22,7 @@ import typer
 from bot.__main__ import app, main
 from bot.clock import START, ManualClock
 from bot.domain import entries as e
-from bot.domain.alert import RawRequest
+from bot.domain.alert import Alert, Kind, RawRequest
 from bot.domain.traffic import TrafficSplit
 from bot.ports import Append, InboundDone, Write
 from bot.report.facts import projected
@@ -184,8 +184,11 @@ def test_init_then_check_is_clean(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     assert run("init").code == 0
     monkeypatch.setenv("ALERTMANAGER_TOKEN", "x")
     monkeypatch.setenv("GENERIC_TOKEN", "y")
-    assert run("check") == Ran(0, "✓ 2 files checked, 0 warnings.\n", "")
-    assert run("check", "--json") == Ran(0, '{"ok":true,"problems":[]}\n', "")
+    checked = run("check")
+    assert (checked.code, checked.out) == (0, "✓ 2 files checked, 0 warnings.\n")
+    assert checked.err.startswith("Not configured, so answered 503 at /hooks/NAME: argo")
+    checked = run("check", "--json")
+    assert (checked.code, checked.out) == (0, '{"ok":true,"problems":[]}\n')
 
 
 def test_init_never_overwrites(run: Run) -> None:
@@ -472,10 +475,50 @@ def test_what_led_nowhere_is_listed_once_a_reason(run: Run, tmp_path: Path) -> N
                 await store.append(Append(inbound=(InboundDone(raw.id, "accepted", error),)))
 
     asyncio.run(received())
-    assert run("inbox").out == "23 Nov 02:12 UTC  generic ×2  f1: model 'frod' is not registered\n"
+    assert run("inbox").out == "011  23 Nov 02:12 UTC  generic ×2  f1: model 'frod' is not registered\n"
+    assert run("inbox", "list").out == run("inbox").out
     (row,) = run("inbox", "--json").json["inbound"]
     assert (row["id"], row["source"], row["times"], row["alerts"]) == ("011", "generic", 2, [])
     assert run("inbox", "--json", "--before", "011").json == {"inbound": []}
+
+
+def test_a_message_is_shown_with_where_each_alert_went_and_why(run: Run) -> None:
+    migrate("sqlite:///lastgood.db")
+    alert = Alert(source="generic", fingerprint="generic:f1", status="firing", model="frod", starts_at=START)
+    told = [
+        alert.flagged("unknown_model"), alert.model_copy(update={"model": "fraud-scorer", "environment": "prod"}).flagged("repeat"),
+        alert.model_copy(update={"model": "fraud-scorer", "kind": Kind.CHANGE, "status": "update"}),
+    ]  # fmt: skip
+
+    async def received() -> None:
+        async with Store("lastgood.db", ManualClock()) as store:
+            raw = RawRequest(id="01ABCDE", source="generic", received_at=START, body=b'{"model":"frod"}')
+            await store.receive(raw)
+            done = InboundDone(
+                raw.id, "accepted", "f1: model 'frod' is not registered", tuple(told), ("incident/01KAQ",)
+            )
+            await store.append(Append(inbound=(done,)))
+
+    asyncio.run(received())
+    lines = run("inbox", "show", "bcde").out
+    assert lines.startswith("01ABCDE  generic  23 Nov 02:12:00 UTC  accepted\n")
+    for said in (
+        "its model is not registered",
+        "was counted and woke nobody",
+        "the ledger keeps it",
+        "are one incident, 01KAQ",
+    ):
+        assert said in " ".join(lines.split())
+    assert run("inbox", "show", "BCDE", "--body").out == '{"model":"frod"}\n'
+    assert len(run("inbox", "show", "BCDE", "--json").json["told"]) == 3
+
+
+@pytest.mark.parametrize("which", ["zzz", "%", "' OR 1=1"])
+def test_a_message_that_is_not_stored_is_said_not_to_be(run: Run, which: str) -> None:
+    migrate("sqlite:///lastgood.db")
+    ended = run("inbox", "show", which)
+    assert (ended.code, ended.out) == (1, "")
+    assert "`lastgood inbox` lists what led nowhere" in " ".join(ended.err.split())
 
 
 def test_a_timeline_is_shown_with_names_and_local_times(site: Run) -> None:

@@ -817,6 +817,36 @@ class MarkedRecovered(Entry):
 # ── what stays after a rollback ───────────────────────────────────────────────────────────────────────────────────
 
 
+class InboxReplayed(Entry):
+    """A person had a message that led nowhere read again; `again` is the id under which it is read."""
+
+    type: ClassVar[str] = "inbox.replayed"
+    commutes: ClassVar[bool] = True
+    inbound: str
+    again: str
+    source: str
+    person: str
+
+    def sentence(self) -> str:
+        """Say who wanted it."""
+        return f"{words.person(self.person)} had a message of {self.source} read again."
+
+
+class InboxDismissed(Entry):
+    """A person took a message that led nowhere off the list, with those that say the same."""
+
+    type: ClassVar[str] = "inbox.dismissed"
+    commutes: ClassVar[bool] = True
+    inbound: str
+    source: str
+    person: str
+    text_ref: str
+
+    def sentence(self) -> str:
+        """Say who did."""
+        return f"{words.person(self.person)} dismissed a message of {self.source}."
+
+
 class ChangeNoticed(Entry):
     """A sender said that something was done to this model, such as a version shipped or an alias moved."""
 
@@ -1295,7 +1325,7 @@ ENTRIES: dict[str, type[Entry]] = {
         StepUnknown, StepRetried, StepCompensated, TrafficSampled, TrafficVerified, SliSampled, SliJudged,
         PlanEdited, PlanEscalated, GlassBroken, ReviewDone, IncidentSnoozed, IncidentHandedOver, RollbackJudged, TrustMoved,
         AutopilotSwitched, RoleDelegated, RoleReturned, LoginAsked, LoginGranted, LoginEnded, PolicyReviewDue,
-        MarkedRecovered, VersionServed, EvidenceCaptured, EvidenceErased, SamplingAsked, SamplingTurned, RegistryChanged, ChangeNoticed,
+        MarkedRecovered, VersionServed, EvidenceCaptured, EvidenceErased, SamplingAsked, SamplingTurned, RegistryChanged, ChangeNoticed, InboxReplayed, InboxDismissed,
         IncidentLinked, IncidentUnlinked, LockTaken, LockReleased, VersionQuarantined,
         PolicyLoaded, CheckpointSigned, RollbackPaused, RollbackResumed, CompensationAsked, StepSkipped, StepByHand,
         VersionReleased, RollbackGraded, ReadinessJudged, LeftoverOpened, LeftoverCleared, FixRecorded, DeltaMeasured,

@@ -21,6 +21,7 @@ from bot.ports import Append, InboundDone, Said, Work, Write
 ATTEMPTS = 5  # at one request before the engine waits and tries again
 IN_THREAD = 64 * 1024  # bytes; more would hold up the event loop
 ASKED_FOR, ASK_AGAIN = timedelta(minutes=5), timedelta(seconds=15)  # how long a sender is asked, and how often
+OWN_MARK = "[lastgood:"  # in every note Lastgood writes into somebody else's system
 _LOST = frozenset({"no_model", "unknown_model", "unknown_environment"})
 _NO_END = frozenset({"no_data", "merged"})  # what is resolved with one of these has not been seen to end
 _ASKABLE = frozenset({Phase.OPENED, Phase.PLANNED, Phase.WAITING, Phase.STUCK, Phase.NOTED})
@@ -282,10 +283,15 @@ def _more(known: Incident, heard: list[Alert], told: list[Alert]) -> tuple[Write
         entries.append(e.AlertsJoined(alerts=firing))
     if ended:
         entries.append(e.AlertsResolved(alerts=ended))
-    updates = tuple(alert for alert in told if alert.status != "firing" or alert.kind is Kind.INCIDENT_UPDATE)
+    updates = tuple(alert for alert in told if not _is_ours(alert))
     if updates and not all("repeat" in alert.flags for alert in updates):
         entries.append(e.AlertsUpdated(alerts=updates))
     return (Write(known.stream, tuple(entries)),) if entries else ()
+
+
+def _is_ours(alert: Alert) -> bool:
+    """Say whether it is the echo of a note that Lastgood wrote."""
+    return OWN_MARK in alert.extra.get("content", "")
 
 
 def _relapsed(known: Incident, world: World) -> bool:

@@ -60,7 +60,7 @@ class InboundRecord:
     received_at: datetime
     remote: str
     content_sha256: str
-    outcome: str  # pending | accepted | partial | quarantined | ignored | ping
+    outcome: str  # pending | accepted | partial | quarantined | ignored | ping | replayed | dismissed
     error: str
     processed_at: datetime | None
     alerts: tuple[dict[str, Any], ...]
@@ -152,6 +152,10 @@ class SqlInbox(Database):
         )
         return next((_request(row) for row in rows), None)
 
+    async def settle(self, inbound_id: str, outcome: str, *, alike: bool) -> int:
+        """Take a message off the list of what led nowhere, or with `alike` every one of its sender with the same reason."""
+        return await self._writing(lambda connection: _settled(connection, inbound_id, outcome, alike=alike))
+
     async def related(self, names: Sequence[str]) -> str | None:
         """Give the incident in which an alert with one of these fingerprints, or a group of that name, was taken last."""
         marks = ",".join("?" * len(names))
@@ -165,6 +169,15 @@ class SqlInbox(Database):
         """Give what became of a stored request."""
         rows = await self.query(f"SELECT {_RECORD} FROM inbound WHERE id=?", (inbound_id,))  # noqa: S608  a constant
         return next((_record(row) for row in rows), None)
+
+    async def messages(self, end: str) -> list[str]:
+        """Give the ids of stored messages that end in these characters, at most ten."""
+        if not end.isalnum():
+            return []
+        rows = await self.query(
+            "SELECT id FROM inbound WHERE id LIKE ? ORDER BY id DESC LIMIT 10", (f"%{end.upper()}",)
+        )
+        return [row[0] for row in rows]
 
     async def quarantined(self, limit: int = 50, before: str | None = None) -> list[InboundRecord]:
         """Give the requests in which something led nowhere, newest first; those of one source with one reason once.
@@ -191,6 +204,18 @@ class SqlInbox(Database):
             self._full = connection.execute(_PENDING).fetchone()[0] >= self.high_water
         self._received += 1
         return self._full
+
+
+def _settled(connection: Connection, inbound_id: str, outcome: str, *, alike: bool) -> int:
+    row = connection.execute(
+        "SELECT source,error FROM inbound WHERE id=? AND outcome<>'pending'", (inbound_id,)
+    ).fetchone()
+    if row is None:
+        return 0
+    which, values = ("source=? AND error=?", tuple(row)) if alike and row[1] else ("id=?", (inbound_id,))
+    ((count,),) = connection.execute(f"SELECT count(*) FROM inbound WHERE {which}", values).fetchall()  # noqa: S608  constants
+    connection.execute(f"UPDATE inbound SET outcome=?,error='' WHERE {which}", (outcome, *values))  # noqa: S608  constants
+    return int(count)
 
 
 def _stored(connection: Connection, received: tuple[str, bool]) -> bool:

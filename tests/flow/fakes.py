@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from adapters.alerts import alertmanager, generic
@@ -84,6 +85,20 @@ class Memory:
 
     async def request(self, inbound_id: str) -> RawRequest | None:
         return self.raw.get(inbound_id)
+
+    async def settle(self, inbound_id: str, outcome: str, *, alike: bool) -> int:
+        known = self.done.get(inbound_id)
+        if known is None:
+            return 0
+        source = self.raw[inbound_id].source
+        same = [
+            one
+            for one in self.done.values()
+            if one.error and one.error == known.error and self.raw[one.id].source == source
+        ]
+        settled = same if alike and known.error else [known]
+        self.done.update({one.id: replace(one, outcome=outcome, error="") for one in settled})
+        return len(settled)
 
     async def related(self, names: Sequence[str]) -> str | None:
         for one in reversed(self.done.values()):

@@ -17,14 +17,15 @@ from hypothesis import strategies as st
 
 from bot.clock import START, ManualClock
 from bot.domain import entries as e
-from bot.domain.alert import Alert
+from bot.domain.alert import Alert, Kind, Parsed, RawRequest
 from bot.domain.entries import Recorded
 from bot.domain.incident import Phase
 from bot.domain.traffic import TrafficSplit
-from bot.errors import AlertEnded, Conflict, Denied, Guest, NotFound, RequestTaken
+from bot.errors import AlertEnded, Conflict, Denied, Guest, NotFound, RequestTaken, Unavailable
 from bot.flow.intake import ATTEMPTS, notice, propose, proposed, take
 from bot.flow.world import Folds
-from bot.ports import Append
+from bot.ports import Append, InboundDone
+from tests.adapters.alerts.senders import ALIAS, GROUP, INCIDENT, PANEL, SENDERS, event
 from tests.flow import fakes
 from tests.flow.corridor import People, Quiet
 
@@ -597,3 +598,183 @@ async def test_an_alert_nobody_sent_that_meets_a_real_one_joins_its_incident() -
     await notice([own()], intake.world)
     assert intake.memory.conflicts == 1
     assert len((await intake.incident()).firing) == 2
+
+
+# ── what is told beside alarms ────────────────────────────────────────────────────────────────────────────────────
+
+
+class Senders(Intake):
+    """The shared intake with every sender that ships, and somebody to ask for what a message leaves out."""
+
+    def __init__(self, **completes: Any) -> None:
+        super().__init__()
+        every = {
+            **self.world.sources,
+            **{name: one.source() for name, one in SENDERS.items() if name not in ("generic", "alertmanager")},
+        }
+        self.world = replace(self.world, sources=every, completes=completes)
+
+    async def told(self, name: str, sample: Any = None, **headers: str) -> InboundDone | None:
+        """Take one message of a sender as its source reads it."""
+        sender = SENDERS[name]
+        body, source = sender.body(sample), self.world.sources[name]
+        given = {**sender.headers(body), **headers}
+        raw = RawRequest(
+            id=self.ids.ulid(), source=name, received_at=self.clock.now(), body=body, headers=given,
+            delivery_id=source.delivery_id(given, body),
+        )  # fmt: skip
+        stored, _ = await self.memory.receive(raw)
+        self.again = await take(stored, self.world)
+        return self.memory.done.get(stored)
+
+
+class Knows:
+    """Somebody who knows the labels an alert left out; silent for a while when told to be."""
+
+    def __init__(self, silent: int = 0, **labels: str) -> None:
+        self.silent, self.labels = silent, labels
+
+    async def completed(self, parsed: Parsed) -> Parsed:
+        if self.silent:
+            self.silent -= 1
+            raise Unavailable("PagerDuty did not answer")
+        alerts = tuple(alert.model_copy(update=self.labels) for alert in parsed.alerts)
+        return parsed.model_copy(update={"alerts": alerts})
+
+
+@pytest.mark.parametrize("name", ["mlflow", "github"])
+async def test_a_change_is_kept_by_the_ledger_and_opens_nothing(name: str) -> None:
+    intake = Senders()
+    done = await intake.told(name)
+    assert done is not None
+    assert (done.outcome, done.error, done.incidents) == ("accepted", "", ())
+    assert (intake.incidents, intake.types(PROD), intake.memory.work) == ([], ["change.noticed"], [])
+    ((_, change),) = (await intake.world.ledger(PROD)).changes
+    assert (change.source, change.version) == (name, "42")
+
+
+async def test_a_change_of_the_registry_holds_in_every_environment_of_the_model() -> None:
+    intake = Senders()
+    await intake.told("mlflow", {**ALIAS, "data": {"name": "ranker", "alias": "champion", "version": "7"}})
+    assert intake.types("model/prod/ranker") == intake.types("model/staging/ranker") == ["change.noticed"]
+
+
+async def test_a_change_of_a_model_nobody_registered_leads_nowhere_and_says_so() -> None:
+    intake = Senders()
+    done = await intake.told("mlflow", {**ALIAS, "data": {"name": "stranger", "version": "7"}})
+    assert done is not None
+    assert "stranger" in done.error
+    assert intake.memory.streams == {}
+
+
+async def test_a_security_finding_opens_an_incident_like_an_alert() -> None:
+    intake = Senders()
+    await intake.told("falco")
+    (alert,) = (await intake.incident()).firing
+    assert alert.kind is Kind.SECURITY
+
+
+async def test_a_pager_that_names_no_model_is_asked_for_it() -> None:
+    intake = Senders(pagerduty=Knows(model="fraud_scorer", version="42", environment="prod"))
+    await intake.told("pagerduty")
+    incident = await intake.incident()
+    assert [(alert.model, alert.version) for alert in incident.firing] == [("fraud-scorer", "42")]
+
+
+async def test_a_pager_that_is_silent_is_asked_for_five_minutes_and_then_its_message_leads_nowhere() -> None:
+    intake = Senders(pagerduty=Knows(silent=2, model="fraud-scorer"))
+    assert await intake.told("pagerduty") is None
+    assert intake.again == intake.clock.now() + timedelta(seconds=15)
+    (waiting,) = intake.memory.raw
+    intake.clock.advance(301)
+    assert await take(waiting, intake.world) is None
+    done = intake.memory.done[waiting]
+    assert "names no model" in done.error
+    assert intake.incidents == []
+
+
+async def test_a_pager_joins_the_incident_of_the_group_it_was_paged_for() -> None:
+    intake = Senders()
+    await intake.sent("alertmanager", SENDERS["alertmanager"].body())
+    done = await intake.told("pagerduty")
+    incident = await intake.incident()
+    assert done is not None
+    assert (done.incidents, done.error) == ((incident.stream,), "")
+    assert "correlated" in done.alerts[0].flags
+    assert [alert.source for alert in incident.firing] == ["alertmanager", "pagerduty"]
+
+
+async def test_of_another_group_a_pager_leads_nowhere() -> None:
+    intake = Senders()
+    await intake.sent("alertmanager", SENDERS["alertmanager"].body({**GROUP, "groupKey": "another"}))
+    done = await intake.told("pagerduty")
+    assert done is not None
+    assert done.incidents == ()
+    assert "names no model" in done.error
+
+
+async def test_who_acknowledged_in_the_pager_is_told_and_wakes_no_second_card() -> None:
+    intake = Senders()
+    await intake.sent("alertmanager", SENDERS["alertmanager"].body())
+    await intake.told("pagerduty")
+    await intake.told("pagerduty", event("incident.acknowledged", {**INCIDENT, "status": "acknowledged"}))
+    incident = await intake.incident()
+    assert intake.types(incident.stream) == ["incident.opened", "alerts.joined", "alerts.updated"]
+    told = intake.memory.streams[incident.stream][-1].entry.sentence()
+    assert told == "PagerDuty: acknowledged by Dana Oncall."
+    assert len(incident.firing) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "said"),
+    [
+        (
+            "incident.resolved", {**INCIDENT, "resolve_reason": {"type": "merge_resolve_reason", "incident": {"id": "QX"}}},
+            "PagerDuty merged its incident into QX by Dana Oncall: that is not an end.",
+        ),
+        (
+            "incident.annotated", {"incident": {"id": "Q7INCIDENT"}, "content": "<!channel> look"},
+            "PagerDuty: annotated by Dana Oncall (‹!channel> look).",
+        ),
+    ],
+)  # fmt: skip
+async def test_a_merge_ends_nothing_and_a_note_is_told(kind: str, data: Any, said: str) -> None:
+    intake = Senders()
+    await intake.sent("alertmanager", SENDERS["alertmanager"].body())
+    await intake.told("pagerduty")
+    await intake.told("pagerduty", event(kind, data))
+    incident = await intake.incident()
+    assert len(incident.firing) == 2
+    assert intake.memory.streams[incident.stream][-1].entry.sentence() == said
+
+
+async def test_a_note_of_our_own_is_not_told_back() -> None:
+    intake = Senders()
+    await intake.sent("alertmanager", SENDERS["alertmanager"].body())
+    await intake.told("pagerduty")
+    await intake.told(
+        "pagerduty",
+        event("incident.annotated", {"incident": {"id": "Q7INCIDENT"}, "content": "Traffic moved. [lastgood:01K]"}),
+    )
+    assert intake.types((await intake.incident()).stream) == ["incident.opened", "alerts.joined"]
+
+
+async def test_an_update_about_nothing_of_ours_changes_nothing_and_is_no_fault() -> None:
+    intake = Senders()
+    done = await intake.told("pagerduty", event("incident.acknowledged", INCIDENT))
+    assert done is not None
+    assert (done.outcome, done.error, done.incidents) == ("accepted", "", ())
+    assert intake.memory.streams == {}
+
+
+async def test_a_series_that_went_missing_does_not_end_its_alert() -> None:
+    intake = Senders()
+    await intake.told("grafana")
+    gone = {**PANEL["alerts"][0], "status": "resolved", "annotations": {"grafana_state_reason": "MissingSeries"}}
+    await intake.told("grafana", {**PANEL, "alerts": [gone]})
+    incident = await intake.incident()
+    assert len(incident.firing) == 1
+    assert (
+        intake.memory.streams[incident.stream][-1].entry.sentence()
+        == "Grafana has no data any more: that is not an end."
+    )

@@ -547,7 +547,7 @@ async def survive(moments: Sequence[Any], crash: tuple[int, bool] | None) -> Non
                 here.restart()
         here.put(*left)
         try:
-            await here.settle()
+            await here.settle(most=200)  # with every failure there is to come, and the waits between them
         except Crash:
             here.restart()
         here.slack.faults.clear()

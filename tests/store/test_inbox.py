@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from bot.clock import START, ManualClock
-from bot.domain.alert import Alert, RawRequest
+from bot.domain.alert import Alert, RawRequest, group_name
 from bot.errors import AlertEnded, Conflict, ReadOnly, RequestTaken
 from bot.ports import Append, InboundDone, Work
 from bot.store.timeline import Store
@@ -187,3 +187,41 @@ async def test_a_record_is_shown_with_the_promised_keys(store: Store) -> None:
     assert found.as_json() == {
         "id": "011", "source": "generic", "outcome": "accepted", "error": "", "alerts": [alert("firing").model_dump(mode="json")],
     }  # fmt: skip
+
+
+async def test_an_alert_leads_to_the_incident_in_which_it_or_its_group_was_taken_last(
+    store: Store, clock: ManualClock
+) -> None:
+    group = alert("firing").model_copy(update={"group_key": '{}:{model="a"}'})
+    name = group_name(hashlib.sha256(b'{}:{model="a"}').hexdigest())
+    for id_, incident in (("01A", "incident/A"), ("01B", "incident/B")):
+        clock.advance(1)
+        await store.receive(raw(id_))
+        await store.append(Append(inbound=(InboundDone(id_, "accepted", "", (group,), (incident,)),)))
+    assert await store.related(["generic:unknown", "f1"]) == "incident/B"
+    assert await store.related([name]) == "incident/B"
+    assert await store.related([name.upper(), "generic:unknown"]) is None
+
+
+async def test_what_is_settled_is_off_the_list_alone_or_with_all_that_say_the_same(store: Store) -> None:
+    for id_, error, source in (
+        ("01A", "x", "generic"),
+        ("01B", "x", "generic"),
+        ("01C", "x", "falco"),
+        ("01D", "y", "generic"),
+    ):
+        await store.receive(raw(id_, source=source))
+        await store.append(Append(inbound=(InboundDone(id_, "accepted", error),)))
+    assert await store.settle("01D", "replayed", alike=False) == 1
+    assert await store.settle("01B", "dismissed", alike=True) == 2
+    assert [one.id for one in await store.quarantined()] == ["01C"]
+    kept = await store.inbound("01A")
+    assert kept is not None
+    assert kept.outcome == "dismissed"
+
+
+async def test_what_waits_cannot_be_settled(store: Store) -> None:
+    await store.receive(raw("01A"))
+    assert await store.settle("01A", "dismissed", alike=True) == 0
+    assert await store.settle("01Z", "dismissed", alike=True) == 0
+    assert await store.pending() == 1

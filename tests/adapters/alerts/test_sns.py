@@ -44,7 +44,12 @@ def test_ok_ends_it_and_too_little_data_does_not(sender: Sender) -> None:
     ended = sender.read(notice(alarm(NewStateValue="OK")))
     assert (ended.status, ended.ends_at) == ("resolved", BEGAN)
     lost = sender.read(notice(alarm(NewStateValue="INSUFFICIENT_DATA", NewStateReason="unknown")))
-    assert (lost.kind, lost.status, lost.flags, lost.value) == (Kind.INCIDENT_UPDATE, "update", frozenset({"no_data"}), None)
+    assert (lost.kind, lost.status, lost.flags, lost.value) == (
+        Kind.INCIDENT_UPDATE,
+        "update",
+        frozenset({"no_data"}),
+        None,
+    )
 
 
 @pytest.mark.parametrize(
