@@ -98,7 +98,7 @@ class PagerDuty(Signed):
         return Parsed(alerts=(Alert.model_validate({
             "source": self.name, "fingerprint": extract.fingerprint(self.name, extract.word(incident.get("id"))),
             "links": extract.links((("pagerduty", incident.get("html_url")),)), "raw": {"id": raw.id, "pointer": "/event/data"},
-            "extra": _extra(event, data, incident), **fields,
+            "extra": _extra(event, data, incident, raw), **fields,
         }),))  # fmt: skip
 
     def _whole(self, event: dict[str, Any], data: dict[str, Any], what: str, raw: RawRequest) -> dict[str, Any]:
@@ -146,10 +146,16 @@ def _incident(data: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _extra(event: dict[str, Any], data: dict[str, Any], incident: dict[str, Any]) -> dict[str, str]:
+def _when(found: Any, raw: RawRequest) -> str:
+    """Give when it happened, by which PagerDuty orders the events of one incident."""
+    at, _, _ = extract.times(found, None, raw.received_at)
+    return f"{at.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+
+
+def _extra(event: dict[str, Any], data: dict[str, Any], incident: dict[str, Any], raw: RawRequest) -> dict[str, str]:
     found = {
         "event_type": event.get("event_type"), "event_id": event.get("id"), "incident_id": incident.get("id"),
-        "occurred_at": event.get("occurred_at"), "agent_id": extract.inside(event, "agent", "id"),
+        "occurred_at": _when(event.get("occurred_at"), raw), "agent_id": extract.inside(event, "agent", "id"),
         "agent": extract.inside(event, "agent", "summary"),
         "incident_key": data.get("incident_key"), "service_id": extract.inside(data, "service", "id"),
         "message": data.get("message"), "state": data.get("state"), "content": data.get("content"),

@@ -82,6 +82,20 @@ class Alert(Value):
         """Give a copy that carries these flags too."""
         return self.model_copy(update={"flags": self.flags.union(flags)})
 
+    def ended(self, by: Alert) -> Alert:
+        """Give the ended form of this alert: what `by` says of its end, and all that was said while it fired."""
+        when = {"occurred_at": told} if (told := by.extra.get("occurred_at")) else {}
+        return self.but(status="resolved", starts_at=by.starts_at, ends_at=by.ends_at, extra={**self.extra, **when})
+
+    @property
+    def since(self) -> datetime:
+        """Give what orders this among the messages about one alert: when it began, or when a pager says that it happened.
+
+        A pager keeps one beginning for an incident that is opened again, so there the beginning orders nothing.
+        """
+        told = self.extra.get("occurred_at")
+        return datetime.fromisoformat(told) if told else self.starts_at
+
     @property
     def is_change(self) -> bool:
         """Say whether it tells of something that was done, such as a version that was shipped, and not of trouble."""

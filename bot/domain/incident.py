@@ -267,9 +267,9 @@ class Incident:
         known = self.alerts.get(alert.fingerprint)
         if known is None:
             return alert.status == "firing"
-        if alert.starts_at > known.starts_at:
+        if alert.since > known.since:
             return alert.status in ("firing", "resolved")
-        return alert.starts_at == known.starts_at and known.status == "firing" and alert.status == "resolved"
+        return alert.since == known.since and known.status == "firing" and alert.status == "resolved"
 
 
 def model_stream(environment: str, model: str) -> str:
@@ -310,7 +310,7 @@ def _merged(incident: Incident, alerts: Iterable[Alert]) -> Mapping[str, Alert]:
             continue
         before = merged.get(alert.fingerprint)
         if alert.status == "resolved" and before is not None:
-            alert = before.but(status="resolved", starts_at=alert.starts_at, ends_at=alert.ends_at)  # noqa: PLW2901  the ended form of the same alert
+            alert = before.ended(alert)  # noqa: PLW2901  the ended form of the same alert
         merged[alert.fingerprint] = alert
     return MappingProxyType(merged)
 
@@ -320,7 +320,7 @@ def _restarted(incident: Incident, alerts: Iterable[Alert]) -> Mapping[str, int]
     counts = dict(incident.restarts)
     for alert in alerts:
         known = incident.alerts.get(alert.fingerprint)
-        if known is not None and alert.status == "firing" and alert.starts_at > known.starts_at:
+        if known is not None and alert.status == "firing" and alert.since > known.since:
             counts[alert.fingerprint] = counts.get(alert.fingerprint, 0) + 1
     return MappingProxyType(counts)
 

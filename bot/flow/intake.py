@@ -134,7 +134,7 @@ def _all_placed(parsed: Parsed, raw: RawRequest, world: World) -> tuple[Alert, .
 
 
 async def _parts(alerts: Sequence[Alert], ended: Occurrences, world: World) -> list[_Part]:
-    told = [_over(alert) if (alert.fingerprint, alert.starts_at) in ended else alert for alert in alerts]
+    told = [_over(alert) if (alert.fingerprint, alert.since) in ended else alert for alert in alerts]
     changes = [alert for alert in told if alert.is_change and not alert.flags & _LOST]
     others = [alert for alert in told if alert not in changes]
     noticed = [_noticed(alert, world) for alert in changes]
@@ -250,8 +250,8 @@ def _newest(alerts: Iterable[Alert]) -> list[Alert]:
     kept: dict[str, Alert] = {}
     for alert in alerts:
         before = kept.get(alert.fingerprint)
-        if before is None or (alert.starts_at, alert.status == "resolved") >= (
-            before.starts_at,
+        if before is None or (alert.since, alert.status == "resolved") >= (
+            before.since,
             before.status == "resolved",
         ):
             kept[alert.fingerprint] = alert
@@ -262,9 +262,9 @@ def _marked(alert: Alert, known: Incident | None) -> Alert:
     before = known.alerts.get(alert.fingerprint) if known else None
     if before is None or not alert.says_whether:
         return alert
-    if before.starts_at == alert.starts_at and before.status == alert.status:
+    if before.since == alert.since and before.status == alert.status:
         return alert.flagged("repeat")
-    late = alert.starts_at < before.starts_at or (alert.starts_at == before.starts_at and before.status == "resolved")
+    late = alert.since < before.since or (alert.since == before.since and before.status == "resolved")
     return alert.flagged("out_of_order") if late else alert
 
 

@@ -239,7 +239,7 @@ def check_pending(backend: Backend, connection: Connection, done: Sequence[Inbou
         if row[0] != "pending":
             message = f"Inbound {one.id} is done already ({row[0]})."
             raise RequestTaken(message)
-        ended = [(alert.fingerprint, alert.starts_at) for alert in one.alerts if _has_ended(connection, alert)]
+        ended = [(alert.fingerprint, alert.since) for alert in one.alerts if _has_ended(connection, alert)]
         if ended:
             raise AlertEnded(ended)
 
@@ -248,7 +248,7 @@ def _has_ended(connection: Connection, alert: Alert) -> bool:
     """Say whether an alert that intake takes for firing is over: its occurrence ended, or a newer one is known."""
     if alert.status != "firing" or "out_of_order" in alert.flags:
         return False
-    at = stamp(alert.starts_at)
+    at = stamp(alert.since)
     return connection.execute(_ENDED, (alert.fingerprint, at, at)).fetchone() is not None
 
 
@@ -291,7 +291,7 @@ def _alerts() -> TypeAdapter[tuple[Alert, ...]]:
 
 
 def _occurrence(alert: Alert, incidents: str) -> tuple[str, str, str, str]:
-    return alert.fingerprint, stamp(alert.starts_at), alert.status, incidents
+    return alert.fingerprint, stamp(alert.since), alert.status, incidents
 
 
 def _request(row: tuple[Any, ...]) -> RawRequest:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Mapping
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -44,7 +45,7 @@ class Memory(fakes.Memory):
         if any(one.id in self.done for one in append.inbound):
             raise RequestTaken
         ended = [
-            (alert.fingerprint, alert.starts_at)
+            (alert.fingerprint, alert.since)
             for alert in alerts
             if alert.status == "firing" and "out_of_order" not in alert.flags and self._over(alert)
         ]
@@ -53,13 +54,13 @@ class Memory(fakes.Memory):
         written = await super().append(append)
         for alert in alerts:
             known = self.occurrences.setdefault(alert.fingerprint, {})
-            if known.get(alert.starts_at) != "resolved":
-                known[alert.starts_at] = alert.status
+            if known.get(alert.since) != "resolved":
+                known[alert.since] = alert.status
         return written
 
     def _over(self, alert: Alert) -> bool:
         known = self.occurrences.get(alert.fingerprint, {})
-        return any(at > alert.starts_at or (at == alert.starts_at and how == "resolved") for at, how in known.items())
+        return any(at > alert.since or (at == alert.since and how == "resolved") for at, how in known.items())
 
 
 class Intake(fakes.Intake):
@@ -393,6 +394,59 @@ async def told(order: tuple[bytes, ...]) -> tuple[int, set[str], int]:
 async def test_every_order_of_firing_repeating_and_resolving_ends_the_same() -> None:
     for order in sorted(set(itertools.permutations(STORY))):
         assert await told(order) == (1, {"generic:b"}, 0), [orjson.loads(body) for body in order]
+
+
+SENT = (
+    ("alertmanager", SENDERS["alertmanager"].body()),
+    ("alertmanager", SENDERS["alertmanager"].body({**GROUP, "externalURL": "http://am2"})),  # the other peer of two
+    ("alertmanager", SENDERS["alertmanager"].body({**GROUP, "alerts": [{**GROUP["alerts"][0], "status": "resolved"}]})),
+    ("grafana", SENDERS["grafana"].body()),
+    ("pagerduty", SENDERS["pagerduty"].body(event(occurred_at="2026-11-23T02:08:00Z"))),
+    (
+        "pagerduty",
+        SENDERS["pagerduty"].body(event("incident.acknowledged", INCIDENT, occurred_at="2026-11-23T02:09:00Z")),
+    ),
+    ("pagerduty", SENDERS["pagerduty"].body(event("incident.resolved", INCIDENT, occurred_at="2026-11-23T02:10:00Z"))),
+    ("pagerduty", SENDERS["pagerduty"].body(event("incident.reopened", INCIDENT, occurred_at="2026-11-23T02:11:00Z"))),
+    ("datadog", SENDERS["datadog"].body()),
+    ("github", SENDERS["github"].body()),
+)
+ORDERS = 10_000
+
+
+class Sent(Intake):
+    """Every sender on one clock; a pager's service stands for the model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        named = {"pagerduty": {"services": {"PSCORER": {"model": "fraud-scorer", "environment": "prod"}}}}
+        self.sources = {name: SENDERS[name].source(**named.get(name, {})) for name, _ in SENT}
+        self.world = replace(self.world, sources=self.sources)
+
+    async def heard(self, order: Sequence[tuple[str, bytes]]) -> tuple[int, tuple[str, ...], int]:
+        """Tell the messages in this order: how many incidents there are, what fires, how many changes are kept."""
+        for name, body in order:
+            headers = SENDERS[name].headers(body)
+            raw = RawRequest(
+                id=self.ids.ulid(), source=name, received_at=self.clock.now(), body=body, headers=headers,
+                delivery_id=self.sources[name].delivery_id(headers, body),
+            )  # fmt: skip
+            stored, again = await self.memory.receive(raw)
+            if not again:
+                assert await take(stored, self.world) is None
+        incident = await self.incident()
+        firing = tuple(sorted(alert.fingerprint for alert in incident.firing))
+        return len(self.incidents), firing, len((await self.world.ledger(PROD)).changes)
+
+
+@pytest.mark.timeout(600)
+async def test_ten_thousand_orders_of_what_all_senders_say_sent_twice_and_late_end_the_same() -> None:
+    chance = random.Random(20261127)  # noqa: S311  a choice of orders
+    expected = (1, ("datadog:77:k1", "grafana:aa01", "pagerduty:Q7INCIDENT"), 1)
+    for _ in range(ORDERS):
+        order = [*SENT, *chance.sample(SENT, 3)]
+        chance.shuffle(order)
+        assert await Sent().heard(order) == expected, [orjson.loads(body) for _, body in order]
 
 
 JSON = st.recursive(
