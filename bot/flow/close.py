@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from bot.domain import entries as e
 from bot.domain import words
-from bot.domain.alert import Alert
+from bot.domain.alert import Alert, Kind
 from bot.domain.incident import Incident
 from bot.domain.plan import Plan
 from bot.flow.aftermath import ended, figures
@@ -34,13 +34,13 @@ async def close(incident: Incident, world: World) -> Outcome:
     if last < ends:  # the last look comes when the watch ends, not before
         due = min(last + check.every, ends)
         return Later(due) if now < due else await sample(incident, world, check, settling=True)
-    if trouble := _trouble(incident, [entry for _, entry in watched]):
+    if trouble := _trouble(incident, plan, [entry for _, entry in watched]):
         return Step((write(incident, e.IncidentStuck(reason=trouble)),))
     return await _closed(incident, plan, world)
 
 
-def _trouble(incident: Incident, watched: list[e.SliSampled]) -> str:
-    if firing := [one for one in incident.firing if not _judged(one, watched)]:
+def _trouble(incident: Incident, plan: Plan, watched: list[e.SliSampled]) -> str:
+    if firing := [one for one in incident.firing if not _judged(one, watched) and not _left_behind(one, plan)]:
         names = words.listed(sorted({one.labels.get("alertname") or one.sli or one.fingerprint for one in firing}))
         start = "The samples are good, but" if incident.marked_by is None else "It was marked recovered, but"
         return f"{start} {words.plain(names)} still fires after the watch. A person decides."
@@ -52,6 +52,11 @@ def _trouble(incident: Incident, watched: list[e.SliSampled]) -> str:
 def _judged(alert: Alert, watched: list[e.SliSampled]) -> bool:
     """Say whether an alert is Lastgood's own look at an SLI that the watch looked at too: the samples know better."""
     return alert.source == OWN and any(one.sli == alert.sli for entry in watched for one in entry.samples)
+
+
+def _left_behind(alert: Alert, plan: Plan) -> bool:
+    """Say whether it is a security finding about the version that serves no more: nobody ever says that a finding ends."""
+    return alert.kind is Kind.SECURITY and alert.version == plan.from_version
 
 
 async def _closed(incident: Incident, plan: Plan, world: World) -> Step:
