@@ -34,6 +34,7 @@ from bot.flow.gate import Ruling, is_going_back, may_go_on, may_serve
 from bot.flow.intake import take
 from bot.flow.observe import Looks, observe
 from bot.flow.orders import LOGIN_FOR, order
+from bot.flow.pager import PAGER_LANE, follow
 from bot.flow.path import advance
 from bot.flow.people import who_can
 from bot.flow.publish import publish
@@ -174,6 +175,7 @@ class Application:
             "aftermath": self._aftermath,
             evidence.LANE: self._evidence,
             sampling.LANE: self._sampling,
+            PAGER_LANE: self._pager,
             "checkpoint": self._checkpoint,
         }
 
@@ -187,8 +189,7 @@ class Application:
         return again
 
     async def _inbound(self, work: Work) -> datetime | None:
-        await take(work.stream.partition("/")[2], self.world)
-        return None
+        return await take(work.stream.partition("/")[2], self.world)
 
     async def _surface(self, work: Work) -> datetime | None:
         lane = work.lane.partition("/")[2]
@@ -215,6 +216,9 @@ class Application:
 
     async def _sampling(self, work: Work) -> datetime | None:
         return await sampling.turn(work.stream, self.world)
+
+    async def _pager(self, work: Work) -> datetime | None:
+        return await follow(work.stream, self.world)
 
     async def _look_ready(self, work: Work) -> datetime | None:
         return await readiness.look(work.stream, self.world)
@@ -484,7 +488,7 @@ def create(
     )  # fmt: skip
     world = World(
         timeline=store, inbox=store, work=store, shown=store, clock=clock, ids=ids, log=log, catalogue=config.catalogue,
-        sources=sources, silences=build.silences(sources), completes=build.completes(sources), targets=build.targets(), metrics=build.metrics(),
+        sources=sources, silences=build.silences(sources), desk=build.desk(pager), completes=build.completes(sources), targets=build.targets(), metrics=build.metrics(),
         directory=roster, surfaces=(surface,), renderer=renderer, folds=folds, executor=ids.ulid(),
         authorizers=build.authorizers(), observe=config.file.observe, actions=build.actions(),
         registries=build.registries(), samples=build.samples(), kept=store,

@@ -7,7 +7,7 @@ from typing import Any
 
 from adapters import loading
 from bot.config import Config, Settings
-from bot.ports import Authorizer, Clock, Completes, Context, Log, Pager, Silences
+from bot.ports import Authorizer, Clock, Completes, Context, Log, Pager, PagerDesk, Silences
 
 
 class Builder:
@@ -83,6 +83,10 @@ class Builder:
             return None
         pager: Pager = self._made("paging", "pagerduty", {"from": self._file.pagerduty.from_})
         return pager
+
+    def desk(self, pager: Pager | None) -> PagerDesk | None:
+        """Give the pager as what writes into its incidents, None when it cannot, or has no token."""
+        return pager if isinstance(pager, PagerDesk) and self._settings.get("PAGERDUTY_TOKEN") else None
 
     def _made(self, port: str, name: str, keys: dict[str, Any] | None, called: str = "") -> Any:
         kind = loading.load(port, name)

@@ -166,6 +166,12 @@ class WorkTable(Protocol):
     async def wake(self, work: Sequence[Work]) -> None:
         """Record work outside an append."""
 
+    async def noted(self, name: str) -> str:
+        """Give what was noted under a name, by any process; an empty text when nothing was."""
+
+    async def note(self, name: str, value: str) -> None:
+        """Note something. It is no record: what is lost is only looked at again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -388,6 +394,28 @@ class Pager(Protocol):
 
     async def on_call(self, kind: str, name: str, *, fresh: bool = False) -> tuple[OnCall, ...]:
         """Give who is on call in a `schedule` or an `escalation_policy`. Raises Unavailable when nobody could say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paged:
+    """How an incident stands in the pager: triggered, acknowledged or resolved, and what its notes say."""
+
+    status: str
+    notes: tuple[str, ...]
+
+
+@runtime_checkable
+class PagerDesk(Protocol):
+    """Writes into the pager's incidents. Every method raises Unavailable when nobody knows whether it was done."""
+
+    async def look(self, incident: str) -> Paged | None:
+        """Give how an incident stands, None when there is none of that name."""
+
+    async def mark(self, incident: str, status: str) -> None:
+        """Acknowledge or resolve it; doing it again changes nothing."""
+
+    async def note(self, incident: str, text: str) -> None:
+        """Add a note. Done twice there are two: look before it is done again."""
 
 
 @runtime_checkable

@@ -1,4 +1,4 @@
-"""One bounded question to PagerDuty's REST API v2, asked in a thread that neither the loop nor the exit waits for."""
+"""One bounded request to PagerDuty's REST API v2, made in a thread that neither the loop nor the exit waits for."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import httpx2
 import pagerduty
@@ -77,10 +78,20 @@ class Rest:
             self._client.close()
 
     async def get(self, path: str, params: Params) -> Answer:
-        """Give the answer, whatever its status. Raises Dropped, or Unavailable with the beginning of a sentence.
+        """Ask; give the answer, whatever its status. Raises Dropped, or Unavailable with the beginning of a sentence.
 
         The token is read at each question, so a rotated one is used.
         """
+        return await self._asked("GET", path, {"params": dict(params)})
+
+    async def send(self, method: str, path: str, body: Mapping[str, Any]) -> Answer:
+        """Write with PUT or POST, once; give the answer, whatever its status.
+
+        Raises Dropped, or Unavailable, and then nobody knows whether it was done: read before it is done again.
+        """
+        return await self._asked(method, path, {"json": dict(body)})
+
+    async def _asked(self, method: str, path: str, content: dict[str, Any]) -> Answer:
         client = self._ready()
         if self._out >= AT_ONCE:
             message = f"{self._out} questions to PagerDuty are without an answer"
@@ -98,7 +109,7 @@ class Rest:
                 answered.set_exception(outcome)
 
         def ask() -> None:
-            outcome = _outcome(client, path, params)
+            outcome = _outcome(client, method, path, content)
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(settle, outcome)
 
@@ -124,10 +135,13 @@ def _unreadable(error: ConfigError) -> str:
     return "; ".join(f"{one.key}: {one.message}" for one in error.problems)
 
 
-def _outcome(client: pagerduty.RestApiV2Client, path: str, params: Params) -> Answer | Unavailable:
+def _outcome(
+    client: pagerduty.RestApiV2Client, method: str, path: str, content: dict[str, Any]
+) -> Answer | Unavailable:
     """Ask, in the thread. No text of the client's is passed on: some of them show the end of the token."""
+    calls: dict[str, Callable[..., httpx2.Response]] = {"GET": client.get, "PUT": client.put, "POST": client.post}
     try:
-        return _heard(client.get(path, params=dict(params)))
+        return _heard(calls[method](path, **content))
     except pagerduty.Error as error:
         return _lost(error.__cause__) if error.response is None else _heard(error.response)
     except _BROKEN:

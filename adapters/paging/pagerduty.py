@@ -1,4 +1,4 @@
-"""Who is on call in PagerDuty now. Whatever goes wrong there is one sentence, in time, and never a yes."""
+"""PagerDuty: who is on call now, and what is written into its incidents. Whatever goes wrong there is one sentence, in time, and never a yes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import ClassVar, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from adapters.paging._incidents import Incidents
 from adapters.paging._rest import Answer, Dropped, Params, Rest
 from bot.domain import words
 from bot.domain.person import OnCall
@@ -96,7 +97,7 @@ class Breaker:
         self._until = self._clock.monotonic() + PAUSE
 
 
-class PagerDuty:
+class PagerDuty(Incidents):
     """Asks `GET /oncalls` of the REST API v2 (PagerDuty/api-schema, reference/REST/openapiv3.json), whose default is now.
 
     PagerDuty computes on-calls from escalation policies: a schedule that no policy uses has nobody on call.
@@ -109,7 +110,7 @@ class PagerDuty:
         """Ask as the user of `config`; nothing is opened yet."""
         self._clock, self._log = context.clock, context.log
         self._rest = Rest(config.from_, context.secret)
-        self._breaker = Breaker(context.clock)
+        self._breaker, self._writing = Breaker(context.clock), Breaker(context.clock)
         self._known: dict[Key, Known] = {}
         self._asking: dict[Key, asyncio.Task[Known | str]] = {}
         self._conversations: set[asyncio.Task[Known]] = set()

@@ -31,6 +31,7 @@ from bot.ports import (
     Inbox,
     Log,
     MetricSource,
+    PagerDesk,
     Registry,
     Renderer,
     Said,
@@ -67,6 +68,7 @@ class Later:
 
 Outcome = Step | Later | None
 POLICY = "system/policy"
+PAGER_LANE = "pager"
 FIRST = timedelta(seconds=1)  # a first card waits this long for its plan, so that it can name who is asked
 SOON = timedelta(
     milliseconds=150
@@ -165,6 +167,7 @@ class World:
     owner: str = ""
     authorizers: tuple[Authorizer, ...] = ()
     silences: Silences | None = None
+    desk: PagerDesk | None = None
     completes: Mapping[str, Completes] = field(
         default_factory=dict
     )  # by source: whom to ask for what messages leave out
@@ -208,7 +211,8 @@ class World:
 
     def follow(self, stream: str, at: datetime) -> tuple[Work, ...]:
         """Give the work that lets every surface follow an incident."""
-        return tuple(Work(f"surface/{surface.lane_of(stream)}", stream, at) for surface in self.surfaces)
+        told = (Work(f"surface/{surface.lane_of(stream)}", stream, at) for surface in self.surfaces)
+        return (*told, *([Work(PAGER_LANE, stream, at)] if self.desk is not None else []))
 
     async def append(
         self, incident: Incident, step: Step, *, wake: bool = False, inbound: Sequence[InboundDone] = ()

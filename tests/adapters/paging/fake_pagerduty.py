@@ -1,4 +1,7 @@
-"""A fake PagerDuty on loopback, over TLS: `GET /oncalls` as its OpenAPI describes it, strict about every word of a question."""
+"""A fake PagerDuty on loopback, over TLS: on-calls, incidents, their alerts and notes, as its OpenAPI description has them.
+
+It is strict about every word of a question and every member of a body, and it is no proof of what PagerDuty itself does.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,7 @@ class Asked:
     path: str
     lists: Mapping[str, list[str]]
     headers: Mapping[str, str]
+    body: Any = None
 
     @property
     def query(self) -> dict[str, str]:
@@ -67,6 +71,7 @@ class FakePagerDuty:
         self.people: dict[str, dict[str, Any]] = {}
         self.shifts: list[dict[str, Any]] = []
         self.asked: list[Asked] = []
+        self.incidents: dict[str, dict[str, Any]] = {}  # by id: status, notes, alerts
         self.faults: deque[Fault] = deque()
         self.hung = threading.Event()
         self.ca = ""
@@ -133,18 +138,59 @@ class FakePagerDuty:
     def drop(self, times: int = 1) -> None:
         self.faults.extend([lambda _: Reply(0)] * times)
 
+    def lose(self, times: int = 1) -> None:
+        """Do what is asked and cut the connection before the answer."""
+
+        def fault(asked: Asked) -> Reply:
+            self._done(asked)
+            return Reply(0)
+
+        self.faults.extend([fault] * times)
+
+    def well(self, times: int = 1) -> None:
+        """Answer as usual: what comes before the next fault."""
+        self.faults.extend([self._done] * times)
+
     # ── answering ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def answer(self, asked: Asked) -> Reply:
         self.asked.append(asked)
-        if asked.path != "/oncalls" or asked.method != "GET":
+        if asked.path.split("/")[1] not in ("oncalls", "incidents"):
             return _no(404, f"{asked.method} {asked.path}")
         if asked.headers.get("Authorization") != f"Token token={self.token}":
             return _no(401, "token")
         wrong = [name for name, value in HEADERS.items() if asked.headers.get(name) != value]
-        if problem := ", ".join(wrong) or _problem(asked.lists):
+        reading = asked.path.endswith("/alerts")  # asked by a source, which speaks as nobody
+        if problem := ", ".join(name for name in wrong if name != "From" or not reading) or _problem(asked):
             return _no(400, problem)
-        return self.faults.popleft()(asked) if self.faults else self._oncalls(asked)
+        return self.faults.popleft()(asked) if self.faults else self._done(asked)
+
+    def _done(self, asked: Asked) -> Reply:
+        if asked.path == "/oncalls":
+            return self._oncalls(asked)
+        _, _, name, *rest = asked.path.split("/")
+        found = self.incidents.get(name)
+        if found is None:
+            return _no(404, "Not Found")
+        match asked.method, rest:
+            case "GET", []:
+                return Reply(200, json.dumps({"incident": {"id": name, "type": "incident", "status": found["status"]}}))
+            case "PUT", []:
+                if found["status"] == "resolved":
+                    return _no(400, "Incident Already Resolved")
+                found["status"] = asked.body["incident"]["status"]
+                return Reply(200, json.dumps({"incident": {"id": name, "type": "incident", "status": found["status"]}}))
+            case "GET", ["notes"]:
+                return Reply(
+                    200,
+                    json.dumps({"notes": [{"id": str(n), "content": text} for n, text in enumerate(found["notes"])]}),
+                )
+            case "POST", ["notes"]:
+                found["notes"].append(asked.body["note"]["content"])
+                return Reply(200, json.dumps({"note": {"id": str(len(found["notes"])), "content": found["notes"][-1]}}))
+            case "GET", ["alerts"]:
+                return Reply(200, json.dumps({"alerts": found["alerts"], "limit": 100, "offset": 0, "more": False}))
+        return _no(405, asked.method)
 
     def _oncalls(self, asked: Asked) -> Reply:
         now = self.clock.now()
@@ -205,10 +251,15 @@ def _handler(account: FakePagerDuty, context: ssl.SSLContext) -> type[BaseHTTPRe
         def do_POST(self) -> None:
             self._reply("POST")
 
+        def do_PUT(self) -> None:
+            self._reply("PUT")
+
         def _reply(self, method: str) -> None:
             url = urlsplit(self.path)
             lists = parse_qs(url.query, keep_blank_values=True)
-            reply = account.answer(Asked(method, url.path, lists, dict(self.headers.items())))
+            raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            body = json.loads(raw) if raw else None
+            reply = account.answer(Asked(method, url.path, lists, dict(self.headers.items()), body))
             if not reply.status:
                 self.close_connection = True
                 self.request.shutdown(socket.SHUT_RDWR)
@@ -227,8 +278,31 @@ def _handler(account: FakePagerDuty, context: ssl.SSLContext) -> type[BaseHTTPRe
     return Handler
 
 
-def _problem(lists: Mapping[str, list[str]]) -> str:
-    """Give what of a question PagerDuty does not document."""
+SCHEMAS: Mapping[str, Mapping[str, Any]] = {
+    "PUT /incidents/{id}": {
+        "type": "object", "required": ["incident"], "additionalProperties": False,
+        "properties": {"incident": {
+            "type": "object", "required": ["type"], "additionalProperties": False,
+            "properties": {"type": {"enum": ["incident", "incident_reference"]}, "status": {"enum": ["resolved", "acknowledged"]}},
+        }},
+    },
+    "POST /incidents/{id}/notes": {
+        "type": "object", "required": ["note"], "additionalProperties": False,
+        "properties": {"note": {
+            "type": "object", "required": ["content"], "additionalProperties": False,
+            "properties": {"content": {"type": "string", "minLength": 1, "maxLength": 25000}},
+        }},
+    },
+}  # fmt: skip
+
+
+def _problem(asked: Asked) -> str:
+    """Give what of a question or a body PagerDuty does not document."""
+    if asked.method != "GET":
+        what = "/".join(part if n != 2 else "{id}" for n, part in enumerate(asked.path.split("/")))
+        schema = SCHEMAS.get(f"{asked.method} {what}")
+        return f"{asked.method} {what}" if schema is None else "; ".join(_faults(schema, asked.body, "body"))
+    lists = asked.lists
     for name, values in lists.items():
         if name not in LISTS | SINGLE:
             return f"unknown parameter {name}"
@@ -240,6 +314,25 @@ def _problem(lists: Mapping[str, list[str]]) -> str:
     if not (limit.isdigit() and offset.isdigit() and 1 <= int(limit) <= 100 and int(limit) + int(offset) <= 10_000):
         return "limit or offset"
     return "" if lists.get("earliest", ["true"])[0] in ("true", "false") else "earliest"
+
+
+def _faults(schema: Mapping[str, Any], value: Any, at: str) -> list[str]:
+    """Hold a body to the few keywords of JSON Schema that the schemas here use."""
+    if "enum" in schema:
+        return [] if value in schema["enum"] else [f"{at} is {value!r}"]
+    if schema["type"] == "string":
+        fits = isinstance(value, str) and schema["minLength"] <= len(value) <= schema["maxLength"]
+        return [] if fits else [f"{at} is no text of the right length"]
+    if not isinstance(value, dict):
+        return [f"{at} is no object"]
+    known = schema["properties"]
+    odd = [f"{at}.{name} is not known" for name in value if name not in known]
+    lacks = [f"{at} lacks {name}" for name in schema["required"] if name not in value]
+    return (
+        odd
+        + lacks
+        + [fault for name in known if name in value for fault in _faults(known[name], value[name], f"{at}.{name}")]
+    )
 
 
 def _asked_for(shift: dict[str, Any], asked: Asked) -> bool:

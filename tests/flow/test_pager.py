@@ -1,0 +1,177 @@
+"""The pager follows the timeline: whatever becomes of its answers, each note is there once and the state is right in the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, cast
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.domain import entries as e
+from bot.domain.alert import Alert
+from bot.errors import Unavailable
+from bot.flow.pager import AGAIN, KEPT_UP, PAGER_LANE, follow
+from bot.flow.world import World
+from bot.ports import Paged
+from tests.flow.corridor import Quiet
+from tests.flow.fakes import Intake
+
+STREAM = "incident/01PAGED"
+PAGED = Alert.model_validate({
+    "source": "pagerduty", "fingerprint": "pagerduty:Q1", "status": "firing", "model": "fraud-scorer", "environment": "prod",
+    "starts_at": "2026-11-23T02:08:00Z", "extra": {"incident_id": "Q1"},
+})  # fmt: skip
+OPENED = e.IncidentOpened(model="fraud-scorer", environment="prod", tier=1, alerts=(PAGED,))
+CLAIMED = e.RollbackClaimed(plan="p", before={}, goal={}, locks=(), executor="x")
+STUCK = e.IncidentStuck(reason="Traffic did not move. A person decides.")
+CLOSED = e.IncidentClosed(outcome="recovered", reason="Recovered: fraud-scorer is on 41.")
+
+
+class Desk:
+    """A pager's incidents. Each fault meets the next call: `no` is not done, `lost` is done and not answered."""
+
+    def __init__(self, faults: Sequence[str] = ()) -> None:
+        self.faults, self.status, self.notes = list(faults), "triggered", list[str]()
+        self.calls: list[str] = []
+        self.gone = False
+
+    async def look(self, incident: str) -> Paged | None:
+        self._call("look", lambda: None)
+        return None if self.gone else Paged(self.status, tuple(self.notes))
+
+    async def mark(self, incident: str, status: str) -> None:
+        assert self.status != "resolved", "PagerDuty refuses this"
+        self._call(status, lambda: setattr(self, "status", status))
+
+    async def note(self, incident: str, text: str) -> None:
+        self._call("note", lambda: self.notes.append(text))
+
+    def _call(self, what: str, done: Any) -> None:
+        self.calls.append(what)
+        fault = self.faults.pop(0) if self.faults else ""
+        if fault != "no":
+            done()
+        if fault:
+            raise Unavailable("PagerDuty did not answer")
+
+
+class Notes:
+    """What processes note for each other."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, str] = {}
+
+    async def noted(self, name: str) -> str:
+        return self.kept.get(name, "")
+
+    async def note(self, name: str, value: str) -> None:
+        self.kept[name] = value
+
+
+class Place(Intake):
+    def __init__(self, desk: Desk | None) -> None:
+        super().__init__()
+        self.log = Quiet()
+        self.world: World = replace(self.world, desk=desk, work=cast("Any", Notes()), log=self.log)
+
+    def put(self, *entries: e.Entry) -> None:
+        for entry in entries:
+            row = self.memory.put(STREAM, entry)
+            self.memory.streams[STREAM][-1] = replace(row, digest=f"{row.version:064x}"[::-1])
+
+    async def settle(self) -> None:
+        for _ in range(60):
+            if await follow(STREAM, self.world) is None:
+                return
+            self.clock.advance(AGAIN.total_seconds())
+        raise AssertionError("it never comes to rest")
+
+
+async def test_it_is_acknowledged_when_a_rollback_begins_and_resolved_when_the_model_recovered() -> None:
+    desk = Desk()
+    place = Place(desk)
+    place.put(OPENED)
+    await place.settle()
+    assert (desk.status, desk.notes) == ("triggered", [])
+    place.put(CLAIMED)
+    await place.settle()
+    assert desk.status == "acknowledged"
+    place.put(CLOSED)
+    await place.settle()
+    assert desk.status == "resolved"
+    assert [text.partition(" [lastgood:")[0] for text in desk.notes] == [CLAIMED.sentence(), CLOSED.sentence()]
+
+
+async def test_what_did_not_recover_is_not_resolved() -> None:
+    desk = Desk()
+    place = Place(desk)
+    place.put(OPENED, CLAIMED, STUCK, e.IncidentClosed(outcome="gave_up", reason="Given up."))
+    await place.settle()
+    assert desk.status == "triggered"
+    assert len(desk.notes) == 3
+
+
+async def test_nothing_is_asked_of_a_pager_that_paged_nobody_or_that_is_up_to_date() -> None:
+    desk = Desk()
+    place = Place(desk)
+    place.put(OPENED.model_copy(update={"alerts": (PAGED.model_copy(update={"source": "alertmanager"}),)}))
+    await place.settle()
+    assert desk.calls == []
+    other = Place(desk)
+    other.put(OPENED, CLAIMED)
+    await other.settle()
+    asked = len(desk.calls)
+    await other.settle()
+    assert len(desk.calls) == asked
+
+
+async def test_an_incident_the_pager_does_not_know_is_let_be() -> None:
+    desk = Desk()
+    desk.gone = True
+    place = Place(desk)
+    place.put(OPENED, CLAIMED)
+    await place.settle()
+    assert desk.calls == ["look"]
+    assert [event for event, _ in place.log.lines] == ["pager.unknown"]
+
+
+async def test_a_pager_that_stays_away_is_given_up_six_hours_after_the_last_entry() -> None:
+    place = Place(Desk(["no"] * 999))
+    place.put(OPENED, CLAIMED)
+    assert await follow(STREAM, place.world) == place.clock.now() + AGAIN
+    place.clock.advance((KEPT_UP + timedelta(seconds=1)).total_seconds())
+    assert await follow(STREAM, place.world) is None
+
+
+async def test_without_a_pager_nothing_is_due() -> None:
+    place = Place(None)
+    assert await follow(STREAM, place.world) is None
+    assert [work.lane for work in place.world.follow(STREAM, place.clock.now())] == []
+    assert [work.lane for work in Place(Desk()).world.follow(STREAM, place.clock.now())] == [PAGER_LANE]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(["", "no", "lost"]), max_size=6), min_size=3, max_size=3))
+def test_whatever_becomes_of_the_answers_each_note_is_there_once_and_the_state_is_right(
+    faults: list[list[str]],
+) -> None:
+    async def story() -> None:
+        desk = Desk()
+        place = Place(desk)
+        place.put(OPENED)
+        for entry, some in zip((CLAIMED, STUCK, CLOSED), faults, strict=True):
+            place.put(entry)
+            desk.faults = [*desk.faults, *some]
+            await place.settle()
+        assert desk.status == "resolved"
+        assert [text.partition(" [lastgood:")[0] for text in desk.notes] == [
+            CLAIMED.sentence(),
+            STUCK.sentence(),
+            CLOSED.sentence(),
+        ]
+
+    asyncio.run(story())
