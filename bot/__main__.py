@@ -32,6 +32,7 @@ See it     demo        the whole story on this machine         drill       a sit
 Set up     init        write config, runbook, Slack manifest   check       find every mistake
            manifest    print the Slack app manifest            serve       run the bot
            schema      let editors complete both files         adapters    what both can name
+           doctor      is the outside there? what to mend
            policy      facts, test, explain, lint, replay
 At 3 am    incident    list, show, who, approve, reject, …     rollback    propose one by hand
            autopilot   off, on, or how it stands               history     what served when, and why
@@ -230,6 +231,31 @@ def check(json: Json = False) -> None:
             out(line)
         out(_checked(problems, warnings, site_files(settings)))
     if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Ask the outside what `check` cannot: Slack, PagerDuty, senders, metrics, the clock.
+
+    Nothing is changed. Each line that is not well says what to do.
+
+    Example: lastgood doctor
+    """
+    import asyncio
+
+    from bot.config import environment
+    from bot.doctor import examined
+
+    found = asyncio.run(examined(environment()))
+    well = all(one.ok for one in found)
+    if json:
+        as_json({"ok": well, "checks": [one.as_json() for one in found]})
+    else:
+        for one in found:
+            mark = {True: "✓", False: "✗", None: "?"}[one.ok]
+            out(terminal.wrapped(f"{mark} {one.name:<20}", f"{one.detail}.{f' {one.mend}' if one.mend else ''}"))
+    if not well:
         raise typer.Exit(1)
 
 

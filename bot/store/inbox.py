@@ -179,6 +179,11 @@ class SqlInbox(Database):
         )
         return [row[0] for row in rows]
 
+    async def last_heard(self) -> dict[str, datetime]:
+        """Give when each source last sent something that was stored."""
+        rows = await self.query("SELECT source,max(received_at) FROM inbound GROUP BY source")
+        return {source: unstamp(at) for source, at in rows}
+
     async def quarantined(self, limit: int = 50, before: str | None = None) -> list[InboundRecord]:
         """Give the requests in which something led nowhere, newest first; those of one source with one reason once.
 

@@ -31,7 +31,7 @@ from bot.ports import Clock
 TOKEN = "u+fake-Key-9f3a77c1b2"
 SENDER = "lastgood@acme.example"
 LISTS = {"schedule_ids[]", "escalation_policy_ids[]", "user_ids[]", "include[]"}
-SINGLE = {"limit", "offset", "total", "since", "until", "earliest", "time_zone"}
+SINGLE = {"query", "limit", "offset", "total", "since", "until", "earliest", "time_zone"}
 HEADERS = {"Accept": "application/vnd.pagerduty+json;version=2", "From": SENDER}
 
 
@@ -71,6 +71,7 @@ class FakePagerDuty:
         self.people: dict[str, dict[str, Any]] = {}
         self.shifts: list[dict[str, Any]] = []
         self.asked: list[Asked] = []
+        self.subscriptions: list[dict[str, Any]] = []
         self.incidents: dict[str, dict[str, Any]] = {}  # by id: status, notes, alerts
         self.faults: deque[Fault] = deque()
         self.hung = threading.Event()
@@ -155,12 +156,12 @@ class FakePagerDuty:
 
     def answer(self, asked: Asked) -> Reply:
         self.asked.append(asked)
-        if asked.path.split("/")[1] not in ("oncalls", "incidents"):
+        if asked.path.split("/")[1] not in ("oncalls", "incidents", "users", "webhook_subscriptions"):
             return _no(404, f"{asked.method} {asked.path}")
         if asked.headers.get("Authorization") != f"Token token={self.token}":
             return _no(401, "token")
         wrong = [name for name, value in HEADERS.items() if asked.headers.get(name) != value]
-        reading = asked.path.endswith("/alerts")  # asked by a source, which speaks as nobody
+        reading = asked.method == "GET" and asked.path != "/oncalls"  # whoever only reads may speak as nobody
         if problem := ", ".join(name for name in wrong if name != "From" or not reading) or _problem(asked):
             return _no(400, problem)
         return self.faults.popleft()(asked) if self.faults else self._done(asked)
@@ -168,6 +169,12 @@ class FakePagerDuty:
     def _done(self, asked: Asked) -> Reply:
         if asked.path == "/oncalls":
             return self._oncalls(asked)
+        if asked.path == "/webhook_subscriptions":
+            return Reply(200, json.dumps({"webhook_subscriptions": self.subscriptions}))
+        if asked.path == "/users":
+            word = asked.query["query"].split("@")[0]
+            users = [one for one in self.people.values() if word in json.dumps(one)]
+            return Reply(200, json.dumps({"users": users, "more": False}))
         _, _, name, *rest = asked.path.split("/")
         found = self.incidents.get(name)
         if found is None:
