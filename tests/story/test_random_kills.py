@@ -26,15 +26,17 @@ AT_ONCE = 3  # new rollbacks while one `serve` lives
 
 
 async def resumed(made: Replicas, started: float) -> float | None:
-    """Give how long after the start the first entry was written; None when nothing was due.
+    """Give how long after the start the first entry was written, or all that was due was found to be done; None when nothing was due.
 
-    What waits for a time that has not come, such as the next look of a watch, is not due.
+    What waits for a time that has not come, such as the next look of a watch, is not due. Of an incident that was closed
+    just before the kill nothing is left to write.
     """
+    now = (stamp(SystemClock().now()),)
     before = await made.store.query("SELECT max(seq) FROM timeline")
-    if not await made.store.query(DUE, (stamp(SystemClock().now()),)):
+    if not await made.store.query(DUE, now):
         return None
     async with asyncio.timeout(20):
-        while await made.store.query("SELECT max(seq) FROM timeline") == before:
+        while await made.store.query("SELECT max(seq) FROM timeline") == before and await made.store.query(DUE, now):
             await asyncio.sleep(0.02)
     return time.monotonic() - started
 
