@@ -20,7 +20,7 @@ _NEEDED = ("id", "source", "type")
 
 
 class NotACloudEvent(PayloadInvalid):
-    """Send a CloudEvent: content type application/cloudevents+json, application/cloudevents-batch+json, or headers ce-…"""
+    """Send a CloudEvent: content type application/cloudevents+json or application/cloudevents-batch+json, or headers ce-…."""
 
     reason = "not_a_cloudevent"
     status = 415

@@ -128,7 +128,7 @@ async def test_the_plot_is_a_picture_with_a_sentence_and_a_table_behind_a_word(t
         assert "alert at" in said
         assert "recovered at" in said
         await page.click("text=Show numbers")
-        await page.wait_for_function("document.querySelectorAll('#numbers tr').length >= 10")
+        await page.locator("#numbers tr").nth(9).wait_for()  # filled by an event that comes after the click
         labels = await page.locator("#plot text").all_text_contents()
         assert {"alert", "41 back", "recovered", "version 42", "≤ 1\u00a0%"} <= set(labels)
         assert await page.locator("#plot .d-vote").count() == 2
