@@ -7,14 +7,18 @@ from datetime import datetime, timedelta
 from bot.domain import entries as e
 from bot.domain import words
 from bot.domain.incident import Incident
+from bot.domain.ledger import Ledger
 from bot.domain.plan import Plan
+from bot.domain.rules import matches
 from bot.domain.runbook import Runbook
-from bot.errors import Conflict
+from bot.errors import AdapterError, Conflict
+from bot.flow.people import holders
 from bot.flow.plan import plan
 from bot.flow.world import Step, World
 from bot.ports import Append, Write
 
 EVERY = timedelta(minutes=10)
+REHEARSED_WITHIN = timedelta(days=90)
 
 
 async def look(stream: str, world: World) -> datetime:
@@ -48,7 +52,13 @@ async def could_go_back(stream: str, world: World) -> e.ReadinessJudged:
         return e.ReadinessJudged(ready=None, checks=(e.Check(ok=None, name="targets answer"),), reason=reason)
     made = next((one for write in outcome.writes for one in write.entries), None)
     if isinstance(made, e.PlanMade):
-        return _ready(made.plan, world.catalogue.runbook(asked), now)
+        people, ledger = await _people(asked, world), await world.ledger(stream)
+        checks = (*people, _rehearsed(ledger, now))
+        judged = _ready(made.plan, world.catalogue.runbook(asked), now, checks)
+        if lacking := [one for one in people if one.ok is False]:
+            reason = f"Nobody could approve it: {'; '.join(one.detail for one in lacking)}."
+            return judged.model_copy(update={"ready": False, "reason": reason})
+        return judged
     why = made.sentence().removesuffix(" Nothing was changed.") if made else "No plan can be made."
     why = why.replace(" Nothing was changed.", "")
     return e.ReadinessJudged(
@@ -56,7 +66,46 @@ async def could_go_back(stream: str, world: World) -> e.ReadinessJudged:
     )
 
 
-def _ready(made: Plan, book: Runbook | None, now: datetime) -> e.ReadinessJudged:
+async def _people(asked: Incident, world: World) -> tuple[e.Check, ...]:
+    """Say for each rule that may decide about this model whether enough different people hold its roles now."""
+    rules = [
+        rule for rule in world.catalogue.policy.rules
+        if rule.require and matches(rule.models, asked.model) and matches(rule.environments, asked.environment)
+    ]  # fmt: skip
+    checks: dict[str, e.Check] = {}
+    for rule in rules:
+        names = [place.role for place in rule.require]
+        try:
+            held = {name: await holders([name], asked, world) for name in dict.fromkeys(names)}
+        except AdapterError as error:
+            checks[rule.id] = e.Check(ok=None, name=f"people for rule {rule.id}", detail=str(error))
+            continue
+        everybody = {person for people in held.values() for person in people}
+        empty = [name for name, people in held.items() if not people]
+        if empty or len(everybody) < len(names):
+            lacks = (
+                f"nobody holds {words.listed(empty)}"
+                if empty
+                else f"{len(names)} people are needed and {len(everybody)} are there"
+            )
+            checks[rule.id] = e.Check(ok=False, name=f"people for rule {rule.id}", detail=lacks)
+        else:
+            checks[rule.id] = e.Check(
+                ok=True, name=f"people for rule {rule.id}", detail=f"{len(everybody)} could, {len(names)} needed"
+            )
+    return tuple(checks.values())
+
+
+def _rehearsed(ledger: Ledger, now: datetime) -> e.Check:
+    """Say when this model last went back and was proven to be well: what nobody has tried for long may not work."""
+    proven = [one.at for one in ledger.rollbacks if one.verdict == "yes"]
+    if not proven:
+        return e.Check(ok=None, name="went back before", detail="never proven")
+    age = now - proven[-1]
+    return e.Check(ok=age <= REHEARSED_WITHIN, name="went back before", detail=f"{age.days} days ago")
+
+
+def _ready(made: Plan, book: Runbook | None, now: datetime, more: tuple[e.Check, ...]) -> e.ReadinessJudged:
     warnings = [
         one for one in (*made.findings, *(f for t in made.targets for f in t.findings)) if one.level == "warning"
     ]
@@ -65,6 +114,7 @@ def _ready(made: Plan, book: Runbook | None, now: datetime) -> e.ReadinessJudged
         e.Check(ok=made.observed_serving or None, name=f"{made.to_version} was seen to serve"),
         *(e.Check(ok=None, name="preflight", detail=one.message) for one in warnings),
         _reviewed(book, now),
+        *more,
     ]
     doubt = "" if made.observed_serving else f" {made.to_version} was never seen to serve."
     reason = f"Could go back {words.change(made.from_version, made.to_version)} now.{doubt}"

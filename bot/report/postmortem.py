@@ -16,6 +16,7 @@ from bot.domain.incident import Incident, fold
 from bot.domain.plan import Plan
 from bot.errors import TemplateBroken
 from bot.ports import Document
+from bot.report.affected import affected
 from bot.report.facts import kind
 from bot.report.impact import first_alert, impact
 from bot.report.measures import Stretch, episode, episodes, measures, stretches
@@ -107,10 +108,22 @@ def facts(incident: Incident, entries: Sequence[e.Recorded], name: Name, said: M
         "candidates": [one.model_dump() for one in incident.candidates], "by_hand": list(incident.by_hand),
         "measures": [asdict(row) for row in rows], "prompts": list(PROMPTS),
         "actions": [put(text) for text in actions(incident)],
+        "affected": _affected(incident, entries, put),
         "entries": len(entries), "digest": entries[-1].digest, "notice": "",
     }  # fmt: skip
     cleaned: dict[str, Any] = _clean(content)
     return cleaned
+
+
+def _affected(incident: Incident, entries: Sequence[e.Recorded], put: Put) -> dict[str, list[str]]:
+    """Give since when a bad version answered, how much, and what is to be repaired; nothing where nobody proposed a change."""
+    if incident.plan is None:
+        return {"lines": [], "repair": []}
+    told = affected(incident, entries, {})
+    return {
+        "lines": [put(line) for line in told["lines"][1 : told["lines"].index("To repair:")]],
+        "repair": [put(one) for one in told["repair"]],
+    }
 
 
 def _clean(value: Any) -> Any:

@@ -17,7 +17,29 @@ async def test_a_model_with_a_good_version_could_go_back() -> None:
     assert [str(one) for one in judged.checks] == [
         "✓ every target answers (route)", "✓ 41 was seen to serve",
         "? preflight (route is a memory target: no real traffic moves.)", "? runbook reviewed (it does not say when)",
+        "✓ people for rule both (4 could, 2 needed)", "? went back before (never proven)",
     ]  # fmt: skip
+
+
+async def test_a_model_nobody_could_approve_a_rollback_of_is_not_ready() -> None:
+    here = Corridor()
+    here.people.groups["S0SRE"] = set()
+    judged = await could_go_back(STREAM, here.world)
+    assert (judged.ready, judged.reason) == (False, "Nobody could approve it: nobody holds sre.")
+
+
+async def test_a_model_that_went_back_lately_is_known_to_be_able_to() -> None:
+    here = Corridor()
+    here.memory.put(
+        STREAM,
+        e.LockTaken(incident="incident/X", plan="p", rule="both", mode="approve", from_version="42", to_version="41"),
+    )
+    here.memory.put(STREAM, e.RollbackJudged(incident="incident/X", rules=("both",), verdict="yes"))
+    here.memory.put(STREAM, e.LockReleased(incident="incident/X"))
+    for days, mark in ((3, "✓"), (100, "✗")):
+        here.clock.advance(timedelta(days=days).total_seconds())
+        judged = await could_go_back(STREAM, here.world)
+        assert any(str(one).startswith(f"{mark} went back before") for one in judged.checks), judged.checks
 
 
 async def test_a_model_whose_good_version_is_quarantined_could_not_and_the_reason_says_so() -> None:

@@ -27,8 +27,9 @@ from bot.report.templates import Templates
 from tests.report.tales import CHECKS, MIKA, REFUSED, TALES, WELL, asked, name, said, told, written
 from tests.slack import stories as s
 
+ANSWERED = "What was answered"
 SECTIONS = [
-    "Summary", "Impact", "Measures", "Three verdicts", "Plan", "Why it was decided so", "Timeline", "Questions to answer",
+    "Summary", "Impact", "Measures", ANSWERED, "Three verdicts", "Plan", "Why it was decided so", "Timeline", "Questions to answer",
     "Action items", "Seal",
 ]  # fmt: skip
 PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
@@ -91,9 +92,20 @@ async def test_every_ending_is_told_in_both_forms(tale: str, outcome: str) -> No
     document = await written(TALES[tale])
     assert document.name == f"postmortem-{s.ULID[-5:]}"
     assert f": {outcome}\n" in document.markdown
-    assert re.findall(r"^## (.*)$", document.markdown, re.MULTILINE) == SECTIONS
+    sections = re.findall(r"^## (.*)$", document.markdown, re.MULTILINE)
+    planned = content(TALES[tale])["plan"] is not None
+    assert sections == [one for one in SECTIONS if planned or one != ANSWERED]
+    assert (f"<h2>{ANSWERED}</h2>" in document.html) == planned
     assert f"<span>{outcome}</span>" in document.html
     assert not re.search(r"None|\bnan\b|<!date|<@", document.markdown + document.html.replace("<!doctype", ""))
+
+
+async def test_what_was_answered_names_the_repairs_of_the_runbook() -> None:
+    document = await written(TALES["recovered"])
+    answered = document.markdown.split(f"## {ANSWERED}\n")[1].split("\n## ")[0]
+    assert "First bad answer: " in answered
+    assert answered.count("- [ ] ") == 4
+    assert "Answers in caches" in answered
 
 
 @pytest.mark.parametrize("tale", TALES)
