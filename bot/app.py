@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import aiohttp
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from adapters import loading
@@ -27,7 +28,7 @@ from bot.domain.incident import Phase, model_stream
 from bot.domain.orders import LOGINS
 from bot.domain.press import Answer, Order, Press
 from bot.errors import ConfigError, Conflict, LastgoodError, NotFound
-from bot.flow import evidence, readiness, sampling
+from bot.flow import evidence, readiness, sampling, senders
 from bot.flow.aftermath import aftermath
 from bot.flow.approve import press
 from bot.flow.gate import Ruling, is_going_back, may_go_on, may_serve
@@ -176,6 +177,7 @@ class Application:
             evidence.LANE: self._evidence,
             sampling.LANE: self._sampling,
             PAGER_LANE: self._pager,
+            senders.LANE: self._sender,
             "checkpoint": self._checkpoint,
         }
 
@@ -220,6 +222,13 @@ class Application:
     async def _pager(self, work: Work) -> datetime | None:
         return await follow(work.stream, self.world)
 
+    async def _sender(self, work: Work) -> datetime | None:
+        again, said = await senders.look(work.stream.partition("/")[2], self.world)
+        if said:  # the entry is the record; a message that Slack does not take is not sent again
+            with suppress(SlackApiError, aiohttp.ClientError, TimeoutError):
+                await self.client.chat_postMessage(channel=self.config.file.slack.channel, text=said)
+        return again
+
     async def _look_ready(self, work: Work) -> datetime | None:
         return await readiness.look(work.stream, self.world)
 
@@ -258,6 +267,7 @@ class Application:
         return [
             *(Work("observe", stream, now) for stream in sorted(models)),
             *(Work("ready", stream, now + READY_AFTER) for stream in sorted(models)),
+            *(Work(senders.LANE, f"source/{name}", now + READY_AFTER) for name in senders.looked_after(self.world)),
             Work("checkpoint", checkpoints.STREAM, now + CHECKPOINT_EVERY),
         ]
 
@@ -475,6 +485,7 @@ def create(
     directory = SlackDirectory(client, clock, "", store.call)
     build = Builder(config, settings, clock, log)
     folds, pager, sources = Folds(store), build.pager(), build.sources()
+    silences, completes = build.silences(sources), build.completes(sources)
     roster = Roster(directory, pager, partial(folds.orders, LOGINS), clock)
     renderer = Postmortems(config.folder / config.file.runbooks, directory.name, store.said)
 
@@ -488,7 +499,8 @@ def create(
     )  # fmt: skip
     world = World(
         timeline=store, inbox=store, work=store, shown=store, clock=clock, ids=ids, log=log, catalogue=config.catalogue,
-        sources=sources, silences=build.silences(sources), desk=build.desk(pager), completes=build.completes(sources), targets=build.targets(), metrics=build.metrics(),
+        sources=sources, silences=silences, desk=build.desk(pager), completes=completes,
+        polls=build.polls({"alertmanager": silences}, completes), targets=build.targets(), metrics=build.metrics(),
         directory=roster, surfaces=(surface,), renderer=renderer, folds=folds, executor=ids.ulid(),
         authorizers=build.authorizers(), observe=config.file.observe, actions=build.actions(),
         registries=build.registries(), samples=build.samples(), kept=store,

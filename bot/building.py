@@ -7,7 +7,7 @@ from typing import Any
 
 from adapters import loading
 from bot.config import Config, Settings
-from bot.ports import Authorizer, Clock, Completes, Context, Log, Pager, PagerDesk, Silences
+from bot.ports import Authorizer, Clock, Completes, Context, Log, Pager, PagerDesk, Polls, Silences
 
 
 class Builder:
@@ -41,6 +41,10 @@ class Builder:
             if (make := getattr(one, "completes", None))
         }
         return {name: one for name, one in made.items() if one is not None}
+
+    def polls(self, *asked: Mapping[str, Any]) -> dict[str, Polls]:
+        """Give those of what asks senders that can ask what they would say now, by source."""
+        return {name: one for some in asked for name, one in some.items() if isinstance(one, Polls)}
 
     def targets(self) -> dict[tuple[str, str, str], Any]:
         """Build every traffic adapter, by environment, model and target."""

@@ -146,6 +146,9 @@ class Inbox(Protocol):
         `outcome` is what was done about it: replayed or dismissed. Gives how many there were.
         """
 
+    async def heard_since(self, source: str, at: datetime) -> bool:
+        """Say whether anything of a source was stored since then."""
+
     async def related(self, names: Sequence[str]) -> str | None:
         """Give the incident in which an alert with one of these fingerprints, or a group of that name, was taken last."""
 
@@ -424,6 +427,17 @@ class Completes(Protocol):
 
     async def completed(self, parsed: Parsed) -> Parsed:
         """Give the message with what was found out. Raises Unavailable when nobody could say now."""
+
+
+@runtime_checkable
+class Polls(Protocol):
+    """Asks a sender what it would say now, for messages that were lost; opened and closed by the host."""
+
+    async def missed(self) -> list[tuple[str, bytes]]:
+        """Give messages as the sender would send them, each with a name that stays the same while it says the same.
+
+        Raises Unavailable when it does not answer.
+        """
 
 
 @runtime_checkable

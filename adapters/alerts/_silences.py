@@ -21,6 +21,7 @@ WITHIN = 2.0  # seconds a decision waits for the answer
 KEPT = 10.0  # seconds an answer is used again
 UNREACHED = 2.0  # seconds nobody asks again after there was none, so that a storm of decisions does not wait in a row
 # Inhibited alerts are not left out: an alert can be both, and then it is silenced too.
+FIRING = "active=true&silenced=false&inhibited=false&unprocessed=false"
 ASKED = "api/v2/alerts?silenced=true&active=false&unprocessed=false"
 
 
@@ -61,6 +62,28 @@ class Silenced:
             raise Unavailable(str(self._known))
         return tuple(one for one in own if one in self._known)
 
+    async def missed(self) -> list[tuple[str, bytes]]:
+        """Give the alerts that fire there now as one message, named by which they are; none when none does.
+
+        Raises Unavailable when Alertmanager does not answer, or answers something that cannot be read.
+        """
+        status, body = await self._client.exchange(
+            "GET", f"{self._url.partition('?')[0]}?{FIRING}", WHO, headers=self._headers()
+        )
+        if status != 200:
+            message = f"{WHO} answered {status}"
+            raise Unavailable(message)
+        try:
+            alerts = [_sent(one) for one in extract.rows(orjson.loads(body)) if isinstance(one, dict)]
+        except ValueError as error:
+            message = f"{WHO} answered no list of alerts"
+            raise Unavailable(message) from error
+        alerts = [one for one in alerts if extract.first(extract.texts(one["labels"]), extract.MODEL)]
+        if not alerts:
+            return []
+        which = sorted((extract.text(one["fingerprint"]), extract.text(one["startsAt"])) for one in alerts)
+        return [(f"polled {extract.derived({'alerts': which})}", orjson.dumps({"status": "firing", "alerts": alerts}))]
+
     async def _ask(self) -> None:
         try:
             self._known, kept = await self._answer(), KEPT
@@ -88,6 +111,12 @@ class Silenced:
             message = f"the token for {WHO} is not in {self._token.env or self._token.file}"
             raise Unavailable(message)
         return {"Authorization": f"Bearer {token}"}
+
+
+def _sent(alert: dict[str, Any]) -> dict[str, Any]:
+    """Write an alert of the API as the webhook does."""
+    kept = ("labels", "annotations", "startsAt", "fingerprint", "generatorURL")
+    return {"status": "firing", **{name: alert.get(name) for name in kept}}
 
 
 def _silenced(answer: Any) -> list[str]:

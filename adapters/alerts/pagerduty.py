@@ -77,7 +77,7 @@ class PagerDuty(Signed):
 
     def completes(self, context: Context) -> Asked:
         """Give what asks PagerDuty for the labels the webhook leaves out; opened and closed by the host."""
-        return Asked(context)
+        return Asked(context, tuple(self.config.services))
 
     def parse(self, raw: RawRequest) -> Parsed:
         """Read the event; one of a type that is not known is left alone."""

@@ -22,6 +22,7 @@ from adapters.alerts._sender import header
 from adapters.alerts._sns import Confirms, fetched
 from bot.domain import credential, extract
 from bot.domain.alert import Alert, Kind, Parsed, RawRequest, Rejection, Severity
+from bot.domain.duration import Positive
 from bot.domain.value import Value
 from bot.errors import NotAllowed, NotJson, PayloadInvalid, SignatureInvalid, Unavailable
 from bot.ports import Context
@@ -78,6 +79,7 @@ class SnsConfig(Value):
     topics: tuple[str, ...] = ()
     certificates: tuple[Kept, ...] = ()
     environment: str | None = None
+    heartbeat: Positive | None = None  # something must come within this time, else the sender is said to be quiet
 
     @model_validator(mode="after")
     def _has_topics(self) -> SnsConfig:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from pydantic import model_validator
 
+from bot.domain.duration import Positive
 from bot.domain.value import Value
 from bot.errors import SignatureInvalid
 
@@ -52,6 +53,7 @@ class HeaderConfig(Value):
     header: str | None = None
     insecure: bool = False
     environment: str | None = None
+    heartbeat: Positive | None = None  # something must come within this time, else the sender is said to be quiet
 
     @model_validator(mode="after")
     def _is_guarded(self) -> HeaderConfig:
@@ -66,6 +68,7 @@ class SignedConfig(Value):
     secrets: tuple[Credential, ...] = ()
     insecure: bool = False
     environment: str | None = None
+    heartbeat: Positive | None = None  # something must come within this time, else the sender is said to be quiet
 
     @model_validator(mode="after")
     def _is_guarded(self) -> SignedConfig:

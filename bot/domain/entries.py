@@ -817,6 +817,31 @@ class MarkedRecovered(Entry):
 # ── what stays after a rollback ───────────────────────────────────────────────────────────────────────────────────
 
 
+class SourceQuiet(Entry):
+    """Nothing came from a sender for longer than its heartbeat allows, so alerts may be missing."""
+
+    type: ClassVar[str] = "source.quiet"
+    commutes: ClassVar[bool] = True
+    source: str
+    within: str
+
+    def sentence(self) -> str:
+        """Say who fell silent."""
+        return f"Nothing came from {self.source} for {self.within}, not even its heartbeat: alerts may be missing."
+
+
+class SourceHeard(Entry):
+    """A sender that was quiet was heard again."""
+
+    type: ClassVar[str] = "source.heard"
+    commutes: ClassVar[bool] = True
+    source: str
+
+    def sentence(self) -> str:
+        """Say who is back."""
+        return f"{self.source} is heard again."
+
+
 class InboxReplayed(Entry):
     """A person had a message that led nowhere read again; `again` is the id under which it is read."""
 
@@ -1325,7 +1350,7 @@ ENTRIES: dict[str, type[Entry]] = {
         StepUnknown, StepRetried, StepCompensated, TrafficSampled, TrafficVerified, SliSampled, SliJudged,
         PlanEdited, PlanEscalated, GlassBroken, ReviewDone, IncidentSnoozed, IncidentHandedOver, RollbackJudged, TrustMoved,
         AutopilotSwitched, RoleDelegated, RoleReturned, LoginAsked, LoginGranted, LoginEnded, PolicyReviewDue,
-        MarkedRecovered, VersionServed, EvidenceCaptured, EvidenceErased, SamplingAsked, SamplingTurned, RegistryChanged, ChangeNoticed, InboxReplayed, InboxDismissed,
+        MarkedRecovered, VersionServed, EvidenceCaptured, EvidenceErased, SamplingAsked, SamplingTurned, RegistryChanged, ChangeNoticed, SourceQuiet, SourceHeard, InboxReplayed, InboxDismissed,
         IncidentLinked, IncidentUnlinked, LockTaken, LockReleased, VersionQuarantined,
         PolicyLoaded, CheckpointSigned, RollbackPaused, RollbackResumed, CompensationAsked, StepSkipped, StepByHand,
         VersionReleased, RollbackGraded, ReadinessJudged, LeftoverOpened, LeftoverCleared, FixRecorded, DeltaMeasured,

@@ -32,6 +32,7 @@ from bot.ports import (
     Log,
     MetricSource,
     PagerDesk,
+    Polls,
     Registry,
     Renderer,
     Said,
@@ -168,6 +169,7 @@ class World:
     authorizers: tuple[Authorizer, ...] = ()
     silences: Silences | None = None
     desk: PagerDesk | None = None
+    polls: Mapping[str, Polls] = field(default_factory=dict)  # by source: what it would say now
     completes: Mapping[str, Completes] = field(
         default_factory=dict
     )  # by source: whom to ask for what messages leave out

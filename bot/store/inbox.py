@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import orjson
 from pydantic import TypeAdapter
+from ulid import ULID
 
 from bot.domain.alert import Alert, RawRequest, group_name
 from bot.domain.value import canonical
@@ -178,6 +179,14 @@ class SqlInbox(Database):
             "SELECT id FROM inbound WHERE id LIKE ? ORDER BY id DESC LIMIT 10", (f"%{end.upper()}",)
         )
         return [row[0] for row in rows]
+
+    async def heard_since(self, source: str, at: datetime) -> bool:
+        """Say whether anything of a source was stored since then: the newest rows are looked at first."""
+        first = f"{str(ULID.from_datetime(at))[:10]}{'0' * 16}"
+        found = await self.query(
+            "SELECT 1 FROM inbound WHERE id>=? AND source=? ORDER BY id DESC LIMIT 1", (first, source)
+        )
+        return bool(found)
 
     async def last_heard(self) -> dict[str, datetime]:
         """Give when each source last sent something that was stored."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, cast
 
 from adapters.alerts import alertmanager, generic
@@ -99,6 +100,9 @@ class Memory:
         settled = same if alike and known.error else [known]
         self.done.update({one.id: replace(one, outcome=outcome, error="") for one in settled})
         return len(settled)
+
+    async def heard_since(self, source: str, at: datetime) -> bool:
+        return any(one.source == source and one.received_at >= at for one in self.raw.values())
 
     async def related(self, names: Sequence[str]) -> str | None:
         for one in reversed(self.done.values()):

@@ -22,7 +22,7 @@ from bot.clock import ManualClock, SystemClock
 from bot.demo.envoy import free_port
 from bot.domain.alert import Alert, RawRequest
 from bot.errors import Unavailable
-from bot.ports import Clock, Context, Silences
+from bot.ports import Clock, Context, Polls, Silences
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -218,6 +218,50 @@ def test_an_api_that_cannot_be_asked_is_refused_at_the_start(keys: dict[str, Any
 def test_credentials_in_the_address_are_not_shown() -> None:
     config = AlertmanagerConfig.model_validate({"insecure": True, "api": "http://me:pw@alertmanager:9093"})
     assert "pw" not in repr(config)
+
+
+# ── what was missed ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def shown(native: str, **labels: str) -> dict[str, Any]:
+    """One firing alert as `GET /api/v2/alerts` gives it."""
+    return {
+        "fingerprint": native, "labels": labels, "annotations": {"summary": "x"}, "startsAt": "2026-11-23T02:00:00.000Z",
+        "endsAt": "2026-11-23T02:30:00.000Z", "status": {"state": "active", "silencedBy": [], "inhibitedBy": []},
+        "generatorURL": "http://prometheus:9090/g",
+    }  # fmt: skip
+
+
+async def test_what_fires_there_now_is_told_as_the_webhook_would_and_by_a_name_that_stays() -> None:
+    fake = Fake([shown("a", model="m"), shown("b", alertname="Watchdog"), shown("c", model="n")])
+    async with serving(fake.answered) as url, silences(url, ManualClock()) as known:
+        assert isinstance(known, Polls)
+        ((name, body),) = await known.missed()
+        fake.answer = list(reversed(fake.answer))
+        assert (await known.missed())[0][0] == name
+        fake.answer = [shown("a", model="m")]
+        assert (await known.missed())[0][0] != name
+        fake.answer = []
+        assert await known.missed() == []
+    assert dict(fake.asked[0].query) == {
+        "active": "true",
+        "silenced": "false",
+        "inhibited": "false",
+        "unprocessed": "false",
+    }
+    parsed = SOURCE(AlertmanagerConfig(insecure=True), lambda _: None).parse(
+        RawRequest(id="01X", source="alertmanager", received_at=SystemClock().now(), body=body)
+    )
+    assert [(one.fingerprint, one.model, one.status) for one in parsed.alerts] == [
+        ("alertmanager:a", "m", "firing"), ("alertmanager:c", "n", "firing"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", [b"<html>", b"["])
+async def test_one_that_cannot_say_what_fires_is_unavailable(answer: bytes) -> None:
+    async with serving(Fake(answer).answered) as url, silences(url, ManualClock()) as known:
+        with pytest.raises(Unavailable):
+            await known.missed()
 
 
 # ── the real one ──────────────────────────────────────────────────────────────────────────────────────────────────

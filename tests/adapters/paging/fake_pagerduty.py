@@ -30,7 +30,7 @@ from bot.ports import Clock
 
 TOKEN = "u+fake-Key-9f3a77c1b2"
 SENDER = "lastgood@acme.example"
-LISTS = {"schedule_ids[]", "escalation_policy_ids[]", "user_ids[]", "include[]"}
+LISTS = {"statuses[]", "service_ids[]", "schedule_ids[]", "escalation_policy_ids[]", "user_ids[]", "include[]"}
 SINGLE = {"query", "limit", "offset", "total", "since", "until", "earliest", "time_zone"}
 HEADERS = {"Accept": "application/vnd.pagerduty+json;version=2", "From": SENDER}
 
@@ -175,7 +175,7 @@ class FakePagerDuty:
             word = asked.query["query"].split("@")[0]
             users = [one for one in self.people.values() if word in json.dumps(one)]
             return Reply(200, json.dumps({"users": users, "more": False}))
-        _, _, name, *rest = asked.path.split("/")
+        _, _, name, *rest = (*asked.path.split("/"), "") if asked.path.count("/") == 1 else asked.path.split("/")
         found = self.incidents.get(name)
         if found is None:
             return _no(404, "Not Found")

@@ -13,7 +13,7 @@ from bot.domain.alert import Alert
 from bot.errors import Unavailable
 from bot.log import JsonLog
 from bot.ports import Context, Paged, PagerDesk
-from tests.adapters.alerts.senders import SENDERS
+from tests.adapters.alerts.senders import BEGAN, INCIDENT, SENDERS
 from tests.adapters.paging.fake_pagerduty import FakePagerDuty
 
 NAME = "Q7INCIDENT"
@@ -85,12 +85,15 @@ async def test_one_that_fails_in_a_row_is_left_alone_for_a_while(
 # ── what the webhook leaves out ───────────────────────────────────────────────────────────────────────────────────
 
 
+def asking(fake: FakePagerDuty, token: str, *services: str) -> Asked:
+    secrets = {"PAGERDUTY_TOKEN": token, "PAGERDUTY_API_URL": fake.url, "PAGERDUTY_CA": fake.ca}
+    context = Context(clock=SystemClock(), name="pagerduty", log=JsonLog(SystemClock()), secret=secrets.get)
+    return Asked(context, services)
+
+
 async def completed(fake: FakePagerDuty, token: str, *alerts: object) -> Alert:
     fake.incidents[NAME] = {"status": "triggered", "notes": [], "alerts": list(alerts)}
-    secrets = {"PAGERDUTY_TOKEN": token, "PAGERDUTY_API_URL": fake.url, "PAGERDUTY_CA": fake.ca}
-    async with Asked(
-        Context(clock=SystemClock(), name="pagerduty", log=JsonLog(SystemClock()), secret=secrets.get)
-    ) as asked:
+    async with asking(fake, token) as asked:
         (found,) = (await asked.completed(SENDERS["pagerduty"].parse())).alerts
         return found
 
@@ -144,3 +147,33 @@ async def test_a_pager_in_trouble_is_asked_again_and_never_guessed_for(fake: Fak
 async def test_an_answer_that_names_nothing_leaves_it_as_it_was(fake: FakePagerDuty, body: str) -> None:
     fake.body(body)
     assert (await completed(fake, fake.token)).model is None
+
+
+# ── what was missed ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_open_incidents_are_told_as_their_webhook_would_and_by_a_name_that_stays(fake: FakePagerDuty) -> None:
+    fake.body(json.dumps({"incidents": [INCIDENT, {"id": None}, 7], "more": False}))
+    async with asking(fake, fake.token, "PSCORER") as asked:
+        ((name, body),) = await asked.missed()
+    assert name == "polled Q7INCIDENT"
+    (alert,) = SENDERS["pagerduty"].parse(body).alerts
+    assert (alert.fingerprint, alert.status, alert.starts_at) == ("pagerduty:Q7INCIDENT", "firing", BEGAN)
+    assert fake.asked[-1].lists["service_ids[]"] == ["PSCORER"]
+    assert fake.asked[-1].lists["statuses[]"] == ["triggered", "acknowledged"]
+
+
+async def test_without_services_or_a_token_nobody_is_asked_what_was_missed(fake: FakePagerDuty) -> None:
+    for asked in (asking(fake, fake.token), asking(fake, "", "PSCORER")):
+        async with asked:
+            assert await asked.missed() == []
+    assert fake.asked == []
+
+
+async def test_a_pager_that_cannot_say_what_was_missed_is_unavailable(fake: FakePagerDuty) -> None:
+    fake.status(503)
+    fake.body("{")
+    async with asking(fake, fake.token, "PSCORER") as asked:
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await asked.missed()
