@@ -16,7 +16,6 @@ from bot.acting_commands import Json, Suffix, house_acts, incident_acts
 from bot.errors import ConfigError, LastgoodError, Problem
 from bot.inbox_commands import inbox_app
 from bot.policy_commands import policy_app
-from bot.slo_commands import slo_app
 from bot.terminal import as_json, local, out, row, tell
 
 if TYPE_CHECKING:  # types only: importing these would make every command wait
@@ -34,7 +33,7 @@ Set up     init        write config, runbook, Slack manifest   check       find 
            manifest    print the Slack app manifest            serve       run the bot
            schema      let editors complete both files         adapters    what both can name
            doctor      is the outside there? what to mend
-           policy      facts, test, explain, lint, replay      slo         rules for Prometheus
+           policy      facts, test, explain, lint, replay
 At 3 am    incident    list, show, who, approve, reject, …     rollback    propose one by hand
            autopilot   off, on, or how it stands               history     what served when, and why
            ready       could it go back now?                   release     a version from quarantine
@@ -80,7 +79,6 @@ app.add_typer(timeline_app, name="timeline")
 app.add_typer(database_app, name="db")
 app.add_typer(policy_app, name="policy")
 app.add_typer(inbox_app, name="inbox")
-app.add_typer(slo_app, name="slo")
 app.add_typer(house_acts)
 incident_app.add_typer(incident_acts)
 
