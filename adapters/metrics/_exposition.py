@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,40 +11,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from bot.domain import words
+from bot.domain.selector import Selector
 
 STALE = 300.0  # seconds: a sample with an older time of its own is history, as it is to Prometheus
 STARTED = "process_start_time_seconds"
-_SELECTOR = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?$")
-_MATCHER = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=|!=)\s*"([^"\\]*)"\s*(?:,|$)')
-
-
-@dataclass(frozen=True, slots=True)
-class Selector:
-    """A counter and the labels its series must or must not have."""
-
-    text: str
-    name: str
-    matchers: tuple[tuple[str, str, str], ...]
-
-    @classmethod
-    def parse(cls, text: str) -> Selector:
-        """Read `name{label="value",other!="value"}`; raises ValueError that shows the form."""
-        match = _SELECTOR.match(text.strip())
-        inside = (match[2] or "") if match else ""
-        matchers = tuple(_MATCHER.findall(inside))
-        if match is None or _MATCHER.sub("", inside).strip():
-            message = f'{text!r} is not a selector; write name{{label="value",other!="value"}}'
-            raise ValueError(message)
-        return cls(text.strip(), match[1], matchers)
-
-    def fits(self, sample: Sample) -> bool:
-        """Say whether this series is one of those meant."""
-        return all((sample.labels.get(label, "") == value) == (sign == "=") for label, sign, value in self.matchers)
-
-    @property
-    def wanted(self) -> set[str]:
-        """Give the labels some series must have, for the selector to be able to find anything."""
-        return {label for label, sign, value in self.matchers if sign == "=" and value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +42,7 @@ class Page:
         if family.type == "gauge":
             message = f"{selector.name} is a gauge, a counter is needed"
             raise ValueError(message)
-        meant = [sample for sample in samples if selector.fits(sample)]
+        meant = [sample for sample in samples if selector.fits(sample.labels)]
         for sample in meant:
             _check(sample, now)
         labels = frozenset(label for sample in samples for label in sample.labels)

@@ -10,9 +10,10 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from adapters.address import Address, shown
-from adapters.metrics._exposition import STARTED, Counted, Page, Selector, parse
+from adapters.metrics._exposition import STARTED, Counted, Page, parse
 from adapters.metrics._http import Asks, Client
 from bot.domain import words
+from bot.domain.selector import Selector
 from bot.domain.sli import Measurement
 from bot.errors import Unavailable
 from bot.ports import Context

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from pydantic import ValidationError
 
-from adapters.metrics._exposition import Selector, parse
+from adapters.metrics._exposition import parse
 from adapters.metrics._http import LIMIT
 from adapters.metrics.scrape import Scrape, ScrapeConfig, ScrapeQuery, _counters, _since
 from adapters.testing import NotedLog, unknown
 from bot.clock import ManualClock
+from bot.domain.selector import Selector
 from bot.domain.sli import Measurement
 from bot.ports import Context
 
