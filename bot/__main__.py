@@ -16,6 +16,7 @@ from bot.acting_commands import Json, Suffix, house_acts, incident_acts
 from bot.errors import ConfigError, LastgoodError, Problem
 from bot.inbox_commands import inbox_app
 from bot.policy_commands import policy_app
+from bot.slo_commands import slo_app
 from bot.terminal import as_json, local, out, row, tell
 
 if TYPE_CHECKING:  # types only: importing these would make every command wait
@@ -34,6 +35,7 @@ Set up     init        write config, runbook, Slack manifest   check       find 
            schema      let editors complete both files         adapters    what both can name
            doctor      is the outside there? what to mend
            policy      facts, test, explain, lint, replay
+           slo         rules for Prometheus, a route for Alertmanager
 At 3 am    incident    list, show, who, approve, reject, …     rollback    propose one by hand
            autopilot   off, on, or how it stands               history     what served when, and why
            ready       could it go back now?                   release     a version from quarantine
@@ -79,6 +81,7 @@ app.add_typer(timeline_app, name="timeline")
 app.add_typer(database_app, name="db")
 app.add_typer(policy_app, name="policy")
 app.add_typer(inbox_app, name="inbox")
+app.add_typer(slo_app, name="slo")
 app.add_typer(house_acts)
 incident_app.add_typer(incident_acts)
 
