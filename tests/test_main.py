@@ -482,22 +482,6 @@ def test_what_led_nowhere_is_listed_once_a_reason(run: Run, tmp_path: Path) -> N
     assert run("inbox", "--json", "--before", "011").json == {"inbound": []}
 
 
-def test_rules_are_written_or_printed_and_what_is_not_made_is_said(run: Run, tmp_path: Path) -> None:
-    assert run("init").code == 0
-    ended = run("slo", "generate")
-    assert ended.code == 0
-    assert ended.out.splitlines() == [
-        f"wrote rules/{name}" for name in ("lastgood.rules.yml", "lastgood.test.yml", "alertmanager.yml")
-    ]
-    assert (tmp_path / "rules/lastgood.rules.yml").read_text().startswith("# Made by `lastgood slo generate`")
-    said = run("slo", "generate", "--json").json
-    assert set(said) == {"files", "notes"}
-    assert "Watchdog" in said["files"]["lastgood.rules.yml"]
-    ended = run("slo", "generate", "--model", "nobody")
-    assert (ended.code, ended.out) == (1, "")
-    assert "There is no model `nobody`." in ended.err
-
-
 def test_a_message_is_shown_with_where_each_alert_went_and_why(run: Run) -> None:
     migrate("sqlite:///lastgood.db")
     alert = Alert(source="generic", fingerprint="generic:f1", status="firing", model="frod", starts_at=START)

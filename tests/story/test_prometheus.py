@@ -19,7 +19,7 @@ from aiohttp import web
 from bot.config import Settings, load
 from bot.demo.envoy import free_port
 from bot.domain.incident import Phase
-from bot.report.slo import generated, route
+from bot.report.slo import alertmanager, generate
 from tests.story.site import TOKEN, Site, site
 from tests.story.test_alertmanager import BINARY
 
@@ -76,7 +76,10 @@ async def running(folder: Path, *words: str, ready: str) -> AsyncIterator[None]:
 def configured(folder: Path, hook: str) -> Path:
     """The generated route, made quick, to the proxy."""
     (folder / "token").write_text(TOKEN)
-    made = route("http://unused.example", str(folder / "token"))
+    made = yaml.safe_load(alertmanager("http://unused.example"))
+    made["receivers"][1]["webhook_configs"][0]["http_config"]["authorization"]["credentials_file"] = str(
+        folder / "token"
+    )
     made["receivers"][1]["webhook_configs"][0]["url"] = hook
     made["receivers"][1]["webhook_configs"][0]["max_alerts"] = 0
     for one in made["route"]["routes"]:
@@ -139,11 +142,13 @@ async def test_generated_rules_fire_in_prometheus_and_make_one_card_through_two_
     async with site(tmp_path) as here, between(here) as (proxy, hook), peers(tmp_path, hook) as urls:
         here.sli.failing = 0.5
         models = load(Settings({**here.app.settings.environ})).file.models
-        (tmp_path / "lastgood.rules.yml").write_text(yaml.safe_dump({"groups": generated(models).groups}))
+        files = generate(models, "http://unused.example").files
+        for name, text in files.items():
+            (tmp_path / name).write_text(text)
         metrics = here.app.config.file.metrics["scrape"]["urls"][0].removeprefix("http://").removesuffix("/metrics")
         content = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-            "rule_files": [str(tmp_path / "lastgood.rules.yml")],
+            "rule_files": [str(tmp_path / name) for name in files if name.endswith(".rules.yml")],
             "scrape_configs": [{"job_name": "model", "static_configs": [{"targets": [metrics]}]}],
             "alerting": {"alertmanagers": [{"static_configs": [{"targets": [url.removeprefix("http://") for url in urls]}]}]},
         }  # fmt: skip
@@ -159,7 +164,7 @@ async def test_generated_rules_fire_in_prometheus_and_make_one_card_through_two_
                     await asyncio.sleep(0.2)
                     waiting = await here.app.world.incident(waiting.stream)
         names = sorted(one.labels["alertname"] for one in waiting.firing)
-        assert names == ["ErrorBudgetFast", "ErrorBudgetLong", "ErrorBudgetSlow"]
+        assert names == ["ModelBurnsBudget", "ModelBurnsBudgetFast", "ModelBurnsBudgetSlowly"]
         assert all(
             0.3 < (one.value or 0) < 1 for one in waiting.firing
         )  # of few scrapes Prometheus tells more or less than half
