@@ -85,12 +85,15 @@ class Builder:
         """Build what knows who is on call, None when no pager is configured."""
         if self._file.pagerduty is None:
             return None
-        pager: Pager = self._made("paging", "pagerduty", {"from": self._file.pagerduty.from_})
+        pager: Pager = self._made(
+            "paging", "pagerduty", self._file.pagerduty.model_dump(by_alias=True, exclude_none=True)
+        )
         return pager
 
     def desk(self, pager: Pager | None) -> PagerDesk | None:
-        """Give the pager as what writes into its incidents, None when it cannot, or has no token."""
-        return pager if isinstance(pager, PagerDesk) and self._settings.get("PAGERDUTY_TOKEN") else None
+        """Give the pager as what writes into its incidents, None when it cannot, or has neither token nor routing key."""
+        may = isinstance(pager, PagerDesk) and (pager.pages or bool(self._settings.get("PAGERDUTY_TOKEN")))
+        return pager if may and isinstance(pager, PagerDesk) else None
 
     def _made(self, port: str, name: str, keys: dict[str, Any] | None, called: str = "") -> Any:
         kind = loading.load(port, name)

@@ -67,11 +67,15 @@ class SigninConfig(Value):
 
 
 class PagerDutyConfig(Value):
-    """That PagerDuty is asked who is on call, and the address of the PagerDuty user Lastgood speaks as."""
+    """That PagerDuty is asked who is on call, and the address of the PagerDuty user Lastgood speaks as.
+
+    `routing_key` is that of an Events API v2 integration: where to page when a rule says `tell: page`, and where changes go.
+    """
 
     model_config = {**Value.model_config, "populate_by_name": True}
 
     from_: str = Field(alias="from")
+    routing_key: Credential | None = None
 
 
 class HeartbeatConfig(Value):

@@ -54,7 +54,9 @@ def _adapters(site: Site) -> Iterator[Problem]:
         for name, keys in site.section(section).items():
             yield from _keys(site.source, port, name, (section, name), keys)
     paging = site.section("pagerduty")
-    if paging.keys() == {"from"} and isinstance(paging["from"], str):  # else it is a complaint already
+    if {"from"} <= paging.keys() <= {"from", "routing_key"} and isinstance(
+        paging["from"], str
+    ):  # else it is a complaint already
         yield from _keys(site.source, "paging", "pagerduty", ("pagerduty",), paging)
     for model, environment, said in site.places():
         for name, target in keys_of(said, "targets").items():

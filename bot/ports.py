@@ -409,7 +409,20 @@ class Paged:
 
 @runtime_checkable
 class PagerDesk(Protocol):
-    """Writes into the pager's incidents. Every method raises Unavailable when nobody knows whether it was done."""
+    """Writes into the pager's incidents, and pages. Every method raises Unavailable when nobody knows whether it was done."""
+
+    @property
+    def pages(self) -> bool:
+        """Say whether it can open incidents of its own and show changes."""
+
+    async def page(self, key: str, summary: str, severity: str, details: Mapping[str, str]) -> None:
+        """Open an incident known by `key`; with a key that is open it changes nothing."""
+
+    async def quiet(self, key: str) -> None:
+        """End the incident known by `key`."""
+
+    async def change(self, summary: str, at: datetime, details: Mapping[str, str]) -> None:
+        """Show a change beside the incidents of the service."""
 
     async def look(self, incident: str) -> Paged | None:
         """Give how an incident stands, None when there is none of that name."""

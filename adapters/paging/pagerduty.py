@@ -11,9 +11,11 @@ from typing import ClassVar, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from adapters.paging._events import Events
 from adapters.paging._incidents import Incidents
 from adapters.paging._rest import Answer, Dropped, Params, Rest
 from bot.domain import words
+from bot.domain.credential import Credential
 from bot.domain.person import OnCall
 from bot.errors import Unavailable
 from bot.ports import Clock, Context
@@ -30,11 +32,15 @@ Key = tuple[str, str]
 
 
 class PagerDutyConfig(BaseModel):
-    """`from` is the address of a PagerDuty user: whoever the account's key acts for."""
+    """`from` is the address of a PagerDuty user: whoever the account's key acts for.
+
+    `routing_key` is that of an Events API v2 integration: where to page when a rule says `tell: page`, and where changes go.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     from_: str = Field(alias="from", min_length=3)
+    routing_key: Credential | None = None
 
 
 class _Named(BaseModel):
@@ -97,7 +103,7 @@ class Breaker:
         self._until = self._clock.monotonic() + PAUSE
 
 
-class PagerDuty(Incidents):
+class PagerDuty(Incidents, Events):
     """Asks `GET /oncalls` of the REST API v2 (PagerDuty/api-schema, reference/REST/openapiv3.json), whose default is now.
 
     PagerDuty computes on-calls from escalation policies: a schedule that no policy uses has nobody on call.
@@ -110,6 +116,7 @@ class PagerDuty(Incidents):
         """Ask as the user of `config`; nothing is opened yet."""
         self._clock, self._log = context.clock, context.log
         self._rest = Rest(config.from_, context.secret)
+        self._routing_key, self._secrets = config.routing_key, context.secret
         self._breaker, self._writing = Breaker(context.clock), Breaker(context.clock)
         self._known: dict[Key, Known] = {}
         self._asking: dict[Key, asyncio.Task[Known | str]] = {}

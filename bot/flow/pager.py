@@ -1,5 +1,7 @@
 """The pager follows the timeline: acknowledged when somebody has it, resolved when the model recovered, a note for each turn.
 
+Where a rule says `tell: page` and no pager brought the incident here, it is paged for; a rollback is shown as a change.
+
 It is looked at before anything is written, so a lost answer leads to one note and not to two. Nothing waits for it.
 """
 
@@ -11,10 +13,12 @@ from datetime import datetime, timedelta
 
 from bot.domain import entries as e
 from bot.domain import words
+from bot.domain.alert import Severity
 from bot.domain.incident import Incident
 from bot.errors import NotFound, Unavailable
 from bot.flow.intake import OWN_MARK
 from bot.flow.world import PAGER_LANE, World
+from bot.ports import PagerDesk
 
 __all__ = ["PAGER_LANE", "follow"]
 AGAIN, KEPT_UP = (
@@ -25,6 +29,7 @@ _TOLD = (
     e.PlanCleared, e.RollbackClaimed, e.TrafficVerified, e.SliJudged, e.IncidentStuck, e.GlassBroken, e.RollbackCancelled,
     e.IncidentReopened, e.IncidentClosed,
 )  # fmt: skip
+_SEVERITY = {Severity.CRITICAL: "critical", Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "info"}
 _RECOVERED = frozenset({"recovered", "marked_recovered", "recovered_by_itself"})
 
 
@@ -36,23 +41,78 @@ async def follow(stream: str, world: World) -> datetime | None:
         incident = await world.incident(stream)
     except NotFound:
         return None
-    paged = _paged(incident)
-    if not paged:
-        return None
     rows = await world.timeline.read(stream)
-    notes, status = _notes(rows), _status(incident)
-    wanted = hashlib.sha256("\n".join((*paged, status, *notes)).encode()).hexdigest()
+    paged, page, changes = _paged(incident), _page(incident, world.desk), _changes(rows, world.desk)
+    notes, status = _notes(rows) if paged else [], _status(incident)
+    if not (paged or page or changes):
+        return None
+    said = (*paged, status, page, *notes, *(one.digest for one in changes))
+    wanted = hashlib.sha256("\n".join(said).encode()).hexdigest()
     if await world.work.noted(f"{PAGER_LANE}/{stream}") == wanted:
         return None
     try:
         for one in paged:
-            await _brought_up(one, status, notes, world)
+            await _brought_up(one, status, notes, world.desk, world)
+        await _own(incident, page, world.desk, world)
+        for row in changes:
+            await _changed(row, incident, world.desk, world)
     except Unavailable as error:
         world.log.warning("pager.behind", stream=stream, error=str(error))
         now = world.clock.now()
         return now + AGAIN if now - rows[-1].at < KEPT_UP else None
     await world.work.note(f"{PAGER_LANE}/{stream}", wanted)
     return None
+
+
+def _page(incident: Incident, desk: PagerDesk) -> str:
+    """Say whether this incident wants a page of its own: a rule says so, and no pager brought it here."""
+    decided = incident.decision
+    if not desk.pages or _paged(incident) or decided is None or decided.tell != "page":
+        return ""
+    return "resolve" if incident.closed is not None else "trigger"
+
+
+async def _own(incident: Incident, page: str, desk: PagerDesk, world: World) -> None:
+    key, name = (
+        f"lastgood/{incident.environment}/{incident.model}/{incident.id}",
+        f"{PAGER_LANE}/page/{incident.stream}",
+    )
+    if not page or await world.work.noted(name) == page or (page == "resolve" and not await world.work.noted(name)):
+        return
+    if page == "resolve":
+        await desk.quiet(key)
+    else:
+        plan = incident.plan
+        change = f" {words.change(plan.from_version, plan.to_version)}" if plan else ""
+        details = {"model": incident.model, "environment": incident.environment, "incident": incident.id}
+        reason = incident.decision.reason if incident.decision else ""
+        summary = f"{incident.model} in {incident.environment}{change}: {words.put(reason, lambda _: 'somebody')}"
+        await desk.page(key, summary, _SEVERITY.get(incident.severity, "error"), details)
+    await world.work.note(name, page)
+
+
+def _changes(rows: Iterable[e.Recorded], desk: PagerDesk) -> list[e.Recorded]:
+    """Give the entries that are changes of the service: a rollback that began, and its end."""
+    begun, found = False, []
+    for one in rows if desk.pages else ():
+        begun = begun or isinstance(one.entry, e.RollbackClaimed)
+        if isinstance(one.entry, e.RollbackClaimed) or (begun and isinstance(one.entry, e.IncidentClosed)):
+            found.append(one)
+    return found
+
+
+async def _changed(one: e.Recorded, incident: Incident, desk: PagerDesk, world: World) -> None:
+    name = f"{PAGER_LANE}/change/{one.digest}"
+    if await world.work.noted(name):
+        return
+    plan = incident.plan
+    change = words.change(plan.from_version, plan.to_version) if plan else ""
+    began = f"Lastgood rolls {incident.model} in {incident.environment} back {change}"
+    summary = began if isinstance(one.entry, e.RollbackClaimed) else _plain(one)
+    await desk.change(
+        summary, one.at, {"model": incident.model, "environment": incident.environment, "incident": incident.id}
+    )
+    await world.work.note(name, "sent")
 
 
 def _paged(incident: Incident) -> tuple[str, ...]:
@@ -78,17 +138,15 @@ def _plain(one: e.Recorded) -> str:
     return words.put(one.entry.sentence(), lambda _: "somebody in Slack", lambda at: f"{at:%H:%M} UTC")
 
 
-async def _brought_up(name: str, status: str, notes: Sequence[str], world: World) -> None:
-    if world.desk is None:
-        return
-    there = await world.desk.look(name)
+async def _brought_up(name: str, status: str, notes: Sequence[str], desk: PagerDesk, world: World) -> None:
+    there = await desk.look(name)
     if there is None:
         world.log.warning("pager.unknown", incident=name)
         return
     # What is resolved is not acknowledged again, and what is acknowledged needs no second word.
     if status and there.status not in (status, "resolved"):
-        await world.desk.mark(name, status)
+        await desk.mark(name, status)
     for text in notes:
         mark = text[text.rindex(OWN_MARK) :]
         if not any(mark in one for one in there.notes):
-            await world.desk.note(name, text)
+            await desk.note(name, text)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,7 +38,19 @@ class Desk:
     def __init__(self, faults: Sequence[str] = ()) -> None:
         self.faults, self.status, self.notes = list(faults), "triggered", list[str]()
         self.calls: list[str] = []
-        self.gone = False
+        self.gone, self.pages = False, False
+        self.open: dict[str, str] = {}
+        self.changes: list[str] = []
+
+    async def page(self, key: str, summary: str, severity: str, details: Mapping[str, str]) -> None:
+        assert severity in ("critical", "error", "warning", "info")
+        self._call("page", lambda: self.open.update({key: summary}))
+
+    async def quiet(self, key: str) -> None:
+        self._call("quiet", lambda: self.open.pop(key))
+
+    async def change(self, summary: str, at: datetime, details: Mapping[str, str]) -> None:
+        self._call("change", lambda: self.changes.append(summary))
 
     async def look(self, incident: str) -> Paged | None:
         self._call("look", lambda: None)
@@ -152,6 +165,64 @@ async def test_without_a_pager_nothing_is_due() -> None:
     assert await follow(STREAM, place.world) is None
     assert [work.lane for work in place.world.follow(STREAM, place.clock.now())] == []
     assert [work.lane for work in Place(Desk()).world.follow(STREAM, place.clock.now())] == [PAGER_LANE]
+
+
+NOBODY_PAGED = OPENED.model_copy(update={"alerts": (PAGED.model_copy(update={"source": "alertmanager"}),)})
+
+
+def decided(tell: str) -> e.PolicyDecided:
+    return e.PolicyDecided.model_validate(
+        {
+            "plan": "p",
+            "mode": "approve",
+            "rule": "night",
+            "reason": "Rule night: tier 1.",
+            "policy_digest": "d",
+            "tell": tell,
+        }
+    )
+
+
+async def test_a_rule_that_pages_opens_one_incident_in_the_pager_and_ends_it_with_ours() -> None:
+    desk = Desk()
+    desk.pages = True
+    place = Place(desk)
+    place.put(NOBODY_PAGED, decided("page"))
+    await place.settle()
+    assert list(desk.open) == ["lastgood/prod/fraud-scorer/01PAGED"]
+    assert "Rule night: tier 1." in desk.open["lastgood/prod/fraud-scorer/01PAGED"]
+    place.put(CLAIMED)
+    await place.settle()
+    place.put(CLOSED)
+    await place.settle()
+    assert (desk.open, desk.calls.count("page"), desk.calls.count("quiet")) == ({}, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("opened", "tell", "pages"), [(NOBODY_PAGED, "slack", True), (OPENED, "page", True), (NOBODY_PAGED, "page", False)]
+)
+async def test_nobody_is_paged_twice_or_where_no_rule_says_so(opened: e.IncidentOpened, tell: str, pages: bool) -> None:  # noqa: FBT001  a case
+    desk = Desk()
+    desk.pages = pages
+    place = Place(desk)
+    place.put(opened, decided(tell), CLOSED)
+    await place.settle()
+    assert not {"page", "quiet"}.intersection(desk.calls)
+
+
+async def test_a_rollback_is_shown_as_a_change_when_it_begins_and_when_it_ends_each_once() -> None:
+    desk = Desk(["no", "lost"])
+    desk.pages = True
+    place = Place(desk)
+    place.put(NOBODY_PAGED, CLAIMED)
+    await place.settle()
+    assert desk.changes[0].startswith("Lastgood rolls fraud-scorer in prod back")
+    asked = len(desk.changes)  # twice at most: nobody knows whether the lost one was shown
+    assert asked <= 2
+    place.put(CLOSED)
+    await place.settle()
+    await place.settle()
+    assert desk.changes[asked:] == ["Recovered: fraud-scorer is on 41."]
 
 
 @settings(max_examples=300, deadline=None)
