@@ -39,6 +39,7 @@ from bot.flow.pager import PAGER_LANE, follow
 from bot.flow.path import advance
 from bot.flow.people import who_can
 from bot.flow.publish import publish
+from bot.flow.tickets import TICKET_LANE, open_one
 from bot.flow.world import POLICY, Folds, World
 from bot.heartbeat import beat
 from bot.ids import UlidIds
@@ -177,6 +178,7 @@ class Application:
             evidence.LANE: self._evidence,
             sampling.LANE: self._sampling,
             PAGER_LANE: self._pager,
+            TICKET_LANE: self._ticket,
             senders.LANE: self._sender,
             "checkpoint": self._checkpoint,
         }
@@ -221,6 +223,9 @@ class Application:
 
     async def _pager(self, work: Work) -> datetime | None:
         return await follow(work.stream, self.world)
+
+    async def _ticket(self, work: Work) -> datetime | None:
+        return await open_one(work.stream, self.world)
 
     async def _sender(self, work: Work) -> datetime | None:
         again, said = await senders.look(work.stream.partition("/")[2], self.world)

@@ -119,6 +119,8 @@ def _models(site: Site) -> Iterator[Problem]:
         yield from _registry(site, path, said)
         yield from _samples(site, path, said)
         yield from _follow_ups(site, path, said)
+        if isinstance(ticket := said.get("ticket"), str) and ticket not in keys_of(said, "actions"):
+            yield unknown(site.source, (*path, "ticket"), "there is no action", ticket, keys_of(said, "actions"))
 
 
 def _follow_ups(site: Site, path: Path_, said: dict[str, Any]) -> Iterator[Problem]:

@@ -1053,6 +1053,31 @@ class SamplingTurned(Entry):
         return f"{what}: {self.detail}." if self.done else f"{what}: no, {self.detail}."
 
 
+class TicketAsked(Entry):
+    """A ticket is to be opened for this incident; written before the action that does it is called."""
+
+    type: ClassVar[str] = "ticket.asked"
+    commutes: ClassVar[bool] = True
+    action: str
+
+    def sentence(self) -> str:
+        """Say what is asked."""
+        return f"A ticket asked for: {self.action}."
+
+
+class TicketOpened(Entry):
+    """What became of it: there is a ticket, or the reason why not."""
+
+    type: ClassVar[str] = "ticket.opened"
+    commutes: ClassVar[bool] = True
+    done: bool
+    detail: str
+
+    def sentence(self) -> str:
+        """Say how it ended."""
+        return f"Ticket opened: {self.detail}." if self.done else f"Ticket: no, {self.detail}."
+
+
 class RegistryChanged(Entry):
     """An alias of the registry names another version than it did; `version` is empty when it is gone."""
 
@@ -1350,7 +1375,7 @@ ENTRIES: dict[str, type[Entry]] = {
         StepUnknown, StepRetried, StepCompensated, TrafficSampled, TrafficVerified, SliSampled, SliJudged,
         PlanEdited, PlanEscalated, GlassBroken, ReviewDone, IncidentSnoozed, IncidentHandedOver, RollbackJudged, TrustMoved,
         AutopilotSwitched, RoleDelegated, RoleReturned, LoginAsked, LoginGranted, LoginEnded, PolicyReviewDue,
-        MarkedRecovered, VersionServed, EvidenceCaptured, EvidenceErased, SamplingAsked, SamplingTurned, RegistryChanged, ChangeNoticed, SourceQuiet, SourceHeard, InboxReplayed, InboxDismissed,
+        MarkedRecovered, VersionServed, EvidenceCaptured, EvidenceErased, SamplingAsked, SamplingTurned, TicketAsked, TicketOpened, RegistryChanged, ChangeNoticed, SourceQuiet, SourceHeard, InboxReplayed, InboxDismissed,
         IncidentLinked, IncidentUnlinked, LockTaken, LockReleased, VersionQuarantined,
         PolicyLoaded, CheckpointSigned, RollbackPaused, RollbackResumed, CompensationAsked, StepSkipped, StepByHand,
         VersionReleased, RollbackGraded, ReadinessJudged, LeftoverOpened, LeftoverCleared, FixRecorded, DeltaMeasured,

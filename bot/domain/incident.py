@@ -129,6 +129,7 @@ class Incident:
     kept: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # name by digest, of every claim
     erased: frozenset[str] = frozenset()  # digests of evidence whose time is over
     sampling: e.SamplingAsked | e.SamplingTurned | None = None  # the last word about it
+    ticket: e.TicketAsked | e.TicketOpened | None = None  # the same
     before: e.SliSampled | None = None  # the last round before anything was moved
     deltas: tuple[e.DeltaMeasured, ...] = ()
     follow_ups: Mapping[str, tuple[datetime, e.FollowUpStarted | e.FollowUpEnded]] = field(
@@ -482,6 +483,10 @@ def _erased(i: Incident, entry: e.EvidenceErased, _: datetime) -> Incident:
     return replace(i, erased=i.erased | frozenset(entry.files.values()))
 
 
+def _ticket(i: Incident, entry: e.TicketAsked | e.TicketOpened, _: datetime) -> Incident:
+    return replace(i, ticket=entry)
+
+
 def _sampling(i: Incident, entry: e.SamplingAsked | e.SamplingTurned, _: datetime) -> Incident:
     return replace(i, sampling=entry)
 
@@ -668,6 +673,7 @@ _HANDLERS: dict[type[e.Entry], Callable[..., Incident]] = {
     e.StepRetried: _retried, e.StepCompensated: _compensated, e.TrafficSampled: _looked,
     e.TrafficVerified: _verified, e.SliSampled: _sampled, e.SliJudged: _judged, e.IncidentStuck: _stuck,
     e.EvidenceCaptured: _evidence, e.EvidenceErased: _erased, e.SamplingAsked: _sampling, e.SamplingTurned: _sampling,
+    e.TicketAsked: _ticket, e.TicketOpened: _ticket,
     e.PlanEdited: _edited, e.PlanEscalated: _told_further, e.GlassBroken: _glass, e.ReviewDone: _reviewed,
     e.IncidentSnoozed: _snoozed, e.IncidentHandedOver: _handed_over,
     e.RollbackPaused: _paused, e.RollbackResumed: _resumed, e.CompensationAsked: _undoing, e.StepSkipped: _skipped,

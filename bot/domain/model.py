@@ -125,6 +125,7 @@ class Environment(Value):
     capacity: Capacity | None = None
     registry: RegistryUse | None = None
     samples: SamplesUse | None = None
+    ticket: str | None = None  # the action that opens a ticket where a rule says `tell: ticket`
 
 
 class Model(Value):

@@ -69,7 +69,7 @@ class Later:
 
 Outcome = Step | Later | None
 POLICY = "system/policy"
-PAGER_LANE = "pager"
+PAGER_LANE, TICKET_LANE = "pager", "ticket"
 FIRST = timedelta(seconds=1)  # a first card waits this long for its plan, so that it can name who is asked
 SOON = timedelta(
     milliseconds=150
