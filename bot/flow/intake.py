@@ -117,8 +117,9 @@ async def _completed(parsed: Parsed, raw: RawRequest, world: World) -> Parsed:
 
 
 async def _related(alert: Alert, world: World) -> Alert:
-    """Place an alert that names no model where an earlier one with its identity, or its group's key, was taken."""
-    if alert.model:
+    """Place what a pager says without a model where an earlier message about it, or its group's key, led."""
+    told_of_one = alert.kind is Kind.INCIDENT_UPDATE or "incident_id" in alert.extra
+    if alert.model or not told_of_one:
         return alert
     names = [alert.fingerprint, *([group_name(key)] if (key := alert.extra.get("incident_key")) else [])]
     stream = await world.inbox.related(names)
