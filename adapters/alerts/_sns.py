@@ -49,11 +49,11 @@ class Confirms:
         await self._client.close()
 
     async def completed(self, parsed: Parsed) -> Parsed:
-        """Confirm, and say so. Raises Unavailable when Amazon does not answer."""
+        """Confirm. Raises Unavailable when Amazon does not answer."""
         if not parsed.confirm:
             return parsed
         status, _ = await self._client.exchange("GET", parsed.confirm, WHO, headers={})
         if status != 200:
             message = f"{WHO} answered {status} to the confirmation"
             raise Unavailable(message)
-        return parsed.model_copy(update={"note": "the subscription is confirmed"})
+        return parsed

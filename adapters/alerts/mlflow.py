@@ -66,7 +66,7 @@ class Mlflow(Signed):
             raise NotAnEvent
         event = extract.text(f"{entity}.{action}", 100)
         if entity not in _CHANGES:
-            return Parsed(outcome="ignored", note=f"{event} is about no registered model")
+            return Parsed(outcome="ignored")
         return Parsed(alerts=(_change(event, found, data, raw),))
 
 

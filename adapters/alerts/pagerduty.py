@@ -90,7 +90,7 @@ class PagerDuty(Signed):
             return Parsed(outcome="ping")
         scope, _, what = kind.partition(".")
         if scope != "incident" or what not in _WHOLE | _IN_IT:
-            return Parsed(outcome="ignored", note=f"events of type {extract.text(kind, 100)} change nothing here")
+            return Parsed(outcome="ignored")
         incident = data if what in _WHOLE else _incident(data)
         if not extract.word(incident.get("id")):
             raise NotAnEvent

@@ -55,10 +55,7 @@ class Sentry(Signed):
         resource = header(raw.headers, "Sentry-Hook-Resource")
         resource = resource or next((name for name, key in _KINDS.items() if key in data), "")
         if resource not in _KINDS:
-            outcome = "ping" if resource == "installation" else "ignored"
-            return Parsed.model_validate(
-                {"outcome": outcome, "note": f"nothing is read of {extract.text(resource, 60)}"}
-            )
+            return Parsed(outcome="ping" if resource == "installation" else "ignored")
         one = data.get(_KINDS[resource])
         if not isinstance(one, dict):
             return Parsed(rejected=(Rejection(where=f"/data/{_KINDS[resource]}", reason="it is not an object"),))

@@ -172,9 +172,7 @@ class Sns:
             raise NotAMessage
         match message.get("Type"):
             case "SubscriptionConfirmation":
-                return Parsed(
-                    outcome="ping", confirm=message.get("SubscribeURL", ""), note="the subscription is being confirmed"
-                )
+                return Parsed(outcome="ping", confirm=message.get("SubscribeURL", ""))
             case "UnsubscribeConfirmation":
                 return Parsed(
                     outcome="ignored",
