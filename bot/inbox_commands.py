@@ -51,7 +51,9 @@ def inbox_list(*, before: Before = "", json: Json = False) -> None:
 def inbox_show(
     which: Which,
     *,
-    body: Annotated[bool, typer.Option("--body", help="Print the message itself, as it came.")] = False,
+    body: Annotated[
+        bool, typer.Option("--body", help="Print the message itself, control characters left out.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Show what became of one message: each alert in it, where it went, and why there.
@@ -59,10 +61,12 @@ def inbox_show(
     Example: lastgood inbox show 7Q4RD
     """
     from bot import inbox_lines, reading
+    from bot.domain import words
 
     record, raw = reading.read(lambda store: inbox_lines.message(store, which))
     if body:
-        out(raw.body.decode(errors="replace"))
+        for line in raw.body.decode(errors="replace").splitlines():
+            out(words.clean(line))  # what strangers send may hold what a terminal obeys
     elif json:
         as_json({**record.as_row(), "incidents": list(record.incidents), "told": list(inbox_lines.merged(record))})
     else:

@@ -492,7 +492,7 @@ def test_a_message_is_shown_with_where_each_alert_went_and_why(run: Run) -> None
 
     async def received() -> None:
         async with Store("lastgood.db", ManualClock()) as store:
-            raw = RawRequest(id="01ABCDE", source="generic", received_at=START, body=b'{"model":"frod"}')
+            raw = RawRequest(id="01ABCDE", source="generic", received_at=START, body=b'{"model":"frod"}\x1b[2J')
             await store.receive(raw)
             done = InboundDone(
                 raw.id, "accepted", "f1: model 'frod' is not registered", tuple(told), ("incident/01KAQ",)
@@ -509,7 +509,7 @@ def test_a_message_is_shown_with_where_each_alert_went_and_why(run: Run) -> None
         "are one incident, 01KAQ",
     ):
         assert said in " ".join(lines.split())
-    assert run("inbox", "show", "BCDE", "--body").out == '{"model":"frod"}\n'
+    assert run("inbox", "show", "BCDE", "--body").out == '{"model":"frod"} [2J\n'
     assert len(run("inbox", "show", "BCDE", "--json").json["told"]) == 3
 
 
