@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from adapters import loading
 from bot.clock import START
 from bot.errors import NotAllowed, PayloadInvalid, SignatureInvalid
+from bot.web.server import IN_THREAD
 from tests.adapters.alerts.senders import OLD, SENDERS, Sender, is_source, sns
 
 NAMES = loading.names("alerts")
@@ -107,6 +109,25 @@ def test_what_is_not_its_format_is_said_to_be_none(sender: Sender, body: bytes) 
         sender.parse(body)
     assert str(refused.value)
     assert refused.value.reason != "payload"
+
+
+def test_what_is_read_in_the_event_loop_takes_it_for_less_than_50_ms(sender: Sender) -> None:
+    crowd = {f"label{n}": {"a": [[n]] * 5} for n in range(1000)}
+    if sender.name == "cef":
+        body = (sender.sample + "".join(f" k{n}=v" for n in range(7000)))[:IN_THREAD].encode()
+    elif sender.name == "sns":
+        body = orjson.dumps(
+            {**sender.sample, "Message": orjson.dumps({**orjson.loads(sender.sample["Message"]), **crowd}).decode()}
+        )
+    else:
+        body = orjson.dumps({**sender.sample, **crowd})
+    assert IN_THREAD * 0.6 < len(body) <= IN_THREAD
+    took = []
+    for _ in range(3):
+        began = time.process_time()
+        sender.parse(body)
+        took.append(time.process_time() - began)
+    assert min(took) < 0.05
 
 
 def positions(found: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
