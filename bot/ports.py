@@ -158,7 +158,7 @@ class WorkTable(Protocol):
     """What is due, and when. The truth every engine runs from."""
 
     async def due(self, until: datetime, limit: int, *, skip: Sequence[tuple[str, str]] = ()) -> list[Work]:
-        """Give what is due until then, earliest first, leaving out (lane, stream) pairs that are running."""
+        """Give what is due until then, looks at models last, else earliest first, leaving out (lane, stream) pairs that are running."""
 
     async def next(self, lane: str, stream: str) -> Work | None:
         """Give what is recorded for one stream in one lane, due or not."""

@@ -19,6 +19,8 @@ _RETRY = (
     "WHERE lane=? AND stream=?"
 )
 
+# After a pause every model is due to be looked at, and a rollback under way waits for none of them.
+_LOOKS = "CASE WHEN lane IN ('observe','ready') THEN 1 ELSE 0 END"
 _NOTE = "INSERT INTO meta(name,value) VALUES(?,?) ON CONFLICT(name) DO UPDATE SET value=excluded.value"
 
 
@@ -26,9 +28,9 @@ class SqlWork(Database):
     """The port WorkTable."""
 
     async def due(self, until: datetime, limit: int, *, skip: Sequence[tuple[str, str]] = ()) -> list[Work]:
-        """Give what is due until then, earliest first, leaving out (lane, stream) pairs that are running."""
+        """Give what is due until then, looks at models last, else earliest first, leaving out pairs that are running."""
         rows = await self.query(
-            "SELECT lane,stream,at,turn,tries FROM work WHERE at<=? ORDER BY at,lane,stream LIMIT ?",
+            f"SELECT lane,stream,at,turn,tries FROM work WHERE at<=? ORDER BY {_LOOKS},at,lane,stream LIMIT ?",  # noqa: S608  a constant
             (stamp(until), limit + len(skip)),
         )
         running = set(skip)

@@ -141,3 +141,18 @@ async def test_what_a_replica_notes_another_reads(store: Store) -> None:
     await store.note("looks/x", "{}")
     await store.note("looks/x", '{"a": 1}')
     assert await store.noted("looks/x") == '{"a": 1}'
+
+
+async def test_a_rollback_under_way_comes_before_looks_that_have_waited_longer(
+    store: Store, clock: ManualClock
+) -> None:
+    now = clock.now()
+    looks = [
+        Work(lane, f"model/prod/m{n}", now - timedelta(hours=1)) for lane in ("observe", "ready") for n in range(40)
+    ]
+    await store.wake(
+        [*looks, Work("advance", "incident/A", now), Work("surface/x", "incident/A", now - timedelta(seconds=1))]
+    )
+    first = await store.due(now, 3)
+    assert [(one.lane, one.stream) for one in first[:2]] == [("surface/x", "incident/A"), ("advance", "incident/A")]
+    assert first[2].lane in ("observe", "ready")
