@@ -198,7 +198,7 @@ def _facts(
         "drift_only": kind.name == "drift", "security_finding": kind.name == "security finding", "silenced": random.random() < 0.02,
         "silent": kind.name == "silent breach", "by_person": False, "drill": False, "deployed_at": serving.at, "deployer": "U0GEN",
         "observed_serving": random.random() < 0.97, "target_quarantined": random.random() < 0.01, "target_scan": "clean",
-        "target_signature_fits": random.random() < 0.98, "good_also_breached": upstream and random.random() < 0.3,
+        "target_signature_fits": random.random() < 0.98, "capacity_enough": True, "good_also_breached": upstream and random.random() < 0.3,
         "neighbours_breached": upstream and random.random() < 0.5, "upstream_change": upstream and random.random() < 0.6,
         "upstream_rolling": upstream and random.random() < 0.1,
     }  # fmt: skip

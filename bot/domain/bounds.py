@@ -222,6 +222,19 @@ def _signature(case: Case) -> Bound:
     return Bound(line(None, "signature", "target_signature_fits unknown"))
 
 
+def _capacity(case: Case) -> Bound | None:
+    """Left out means that no capacity is configured; None means that one is and nobody could tell it."""
+    if "capacity_enough" not in case.facts:
+        return None
+    match case.facts["capacity_enough"]:
+        case True:
+            return _fine("capacity", "the good version carries the full load")
+        case False:
+            text = "the good version does not carry the full load"
+            return _asks("capacity", text, f"too little capacity ({text})")
+    return _unknown("capacity", "capacity_enough")
+
+
 # ── what bounds a rule that asks people, too ──────────────────────────────────────────────────────────────────────
 
 
@@ -292,7 +305,7 @@ ANYWAY = (_doubt, _security, _silence, _cascade, _snooze, _silent)
 WEIGHED: Mapping[Mode, tuple[Callable[[Case], Bound | None], ...]] = {
     "auto": (
         _autopilot, _ladder, _proven, _blackout, _cooldown, _daily, _window, _loop, _flapping, _drift, _cost, _signature,
-        *ANYWAY,
+        _capacity, *ANYWAY,
     ),
     "approve": ANYWAY,
     "hold": ANYWAY,

@@ -57,6 +57,9 @@ FACTS: dict[str, FactType] = {
     "target_quarantined": FactType("bool", "", "the good version is quarantined", "the ledger"),
     "target_scan": FactType("string", "", "the security scan of the good version: clean or findings", "the registry"),
     "target_signature_fits": FactType("bool", "", "the good version takes the requests of today", "the registry"),
+    "capacity_enough": FactType(
+        "bool", "", "the good version carries the full load, or a step scales it first", "environments.E.capacity"
+    ),
     "good_also_breached": FactType("bool", "", "an alert about the good version fires too", "the alerts"),
     "neighbours_breached": FactType(
         "bool", "", "another model with a consumer in common has an open incident", "the ledger"

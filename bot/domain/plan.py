@@ -72,6 +72,9 @@ class Plan(Value):
     artefact: str | None = None  # the digest the registry gives for the good version
     scan: Literal["clean", "findings"] | None = None  # of the good version, None when nobody can tell
     signature_fits: bool | None = None  # the good version takes the requests of today
+    capacity_enough: bool | None = (
+        None  # the good version carries the full load when traffic comes; None: nobody can tell
+    )
     deployer: str | None = None  # who put the bad version into service, when known
     runbook: str
     runbook_digest: str

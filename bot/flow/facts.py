@@ -141,8 +141,14 @@ async def gather(incident: Incident, ledger: Ledger, world: World) -> dict[str, 
         "observed_serving": plan.observed_serving, "target_scan": plan.scan,
         "target_signature_fits": plan.signature_fits,
         **history.facts(ledger, plan.from_version, plan.to_version, now, limits.rollback_window), **others,
-        "last_grade": _last_grade(ledger), **figures,
+        "last_grade": _last_grade(ledger), **figures, **_capacity(incident, plan, world),
     }  # fmt: skip
+
+
+def _capacity(incident: Incident, plan: Plan, world: World) -> dict[str, Any]:
+    """Give what the plan found of the good version's capacity, nothing where the environment does not say how to ask."""
+    environment = world.catalogue.environment(incident)
+    return {"capacity_enough": plan.capacity_enough} if environment and environment.capacity else {}
 
 
 def _last_grade(ledger: Ledger) -> str | None:

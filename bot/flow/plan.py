@@ -105,11 +105,13 @@ async def _chosen(
         looked(incident, world, book.verify.recovery, bad, WITHIN),
     )
     told = judged.findings(bad, good, compared=tags is not None)
-    findings = (*findings, *asked, *managed(states), *told)
+    findings = (*findings, *asked.findings, *managed(states), *told)
     blockers = [one for one in (*findings, *(f for p in plans for f in p.findings)) if one.level == "blocker"]
     if blockers:
         return _blocked(incident, blockers[0].message, blockers[0].mend, candidates=choice.candidates, bad=choice.bad)
-    made = _plan(incident, world, book, choice, plans, findings, steps, judged)
+    made = _plan(incident, world, book, choice, plans, findings, steps, judged).but(
+        capacity_enough=asked.capacity_enough
+    )
     seen = tuple(
         VersionServed(target=name, split=state.split)
         for name, state in states.items()

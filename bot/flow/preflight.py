@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from bot.domain import entries as e
 from bot.domain import words
 from bot.domain.incident import Incident
-from bot.domain.model import Capacity, Environment, Figure
+from bot.domain.model import Environment, Figure
 from bot.domain.plan import PlanStep
 from bot.domain.sli_query import filled
 from bot.domain.traffic import Finding, TargetState
@@ -30,16 +30,25 @@ MANAGERS = {
 }
 
 
+class Preflight(NamedTuple):
+    """What was asked before the click: everything found, and whether the good version carries the full load (None: nobody can tell)."""
+
+    findings: tuple[Finding, ...]
+    capacity_enough: bool | None
+
+
 async def preflight(
     incident: Incident, world: World, environment: Environment, steps: Sequence[PlanStep], *, bad: str, good: str
-) -> tuple[Finding, ...]:
+) -> Preflight:
     """Ask everything about these steps that is not the targets' own, all at once."""
     asked = [
-        _capacity(world, environment.capacity, steps, good, incident) if environment.capacity else _nothing(),
         _cost(world, environment.cost, bad, good) if environment.cost else _nothing(),
         *(_action(incident, world, step, bad, good) for step in steps if is_action(incident, world, step.target)),
     ]
-    return tuple(one for found in await asyncio.gather(*asked) for one in found)
+    (enough, told), found = await asyncio.gather(
+        _capacity(world, environment, steps, good, incident), asyncio.gather(*asked)
+    )
+    return Preflight((*told, *(one for findings in found for one in findings)), enough)
 
 
 async def _nothing() -> tuple[Finding, ...]:
@@ -59,25 +68,27 @@ def managed(states: Mapping[str, TargetState]) -> tuple[Finding, ...]:
 
 
 async def _capacity(
-    world: World, capacity: Capacity, steps: Sequence[PlanStep], good: str, incident: Incident
-) -> tuple[Finding, ...]:
+    world: World, environment: Environment, steps: Sequence[PlanStep], good: str, incident: Incident
+) -> tuple[bool | None, tuple[Finding, ...]]:
     """Hold what of the good version is ready to what the full load needs."""
+    if (capacity := environment.capacity) is None:
+        return None, ()
     ready, needed = await asyncio.gather(
         _number(world, capacity.source, capacity.ready, good), _number(world, capacity.source, capacity.needed, good)
     )
     if isinstance(ready, str) or isinstance(needed, str):
         why = ready if isinstance(ready, str) else needed
         message = f"Cannot tell whether {good} could carry the full load: {why}."
-        return (Finding(level="warning", message=message, mend="Look at its replicas."),)
+        return None, (Finding(level="warning", message=message, mend="Look at its replicas."),)
     told = f"{words.quantity(ready)} of {good} ready, {words.quantity(needed)} needed for the full load"
     if ready >= needed:
-        return (Finding(level="ok", message=f"{told}."),)
+        return True, (Finding(level="ok", message=f"{told}."),)
     warming = next((one.name for one in steps if one.kind == "warm" and _scales(incident, world, one)), "")
     first = next((one for one in steps if one.kind == "target"), None)
     if warming and first is not None and _comes_before(warming, first, steps):
-        return (Finding(level="warning", message=f"{told}. Step {warming} scales it before traffic."),)
+        return True, (Finding(level="warning", message=f"{told}. Step {warming} scales it before traffic."),)
     mend = f"Scale {good} up, or add a `warm` step that does before the first target."
-    return (Finding(level="blocker", message=f"{told}.", mend=mend),)
+    return False, (Finding(level="blocker", message=f"{told}.", mend=mend),)
 
 
 def _scales(incident: Incident, world: World, step: PlanStep) -> bool:

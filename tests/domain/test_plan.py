@@ -65,6 +65,7 @@ SIGNED: dict[str, Any] = {
     "artefact": "sha256:aa",
     "scan": "clean",
     "signature_fits": True,
+    "capacity_enough": True,
     "runbook_digest": "s",
     "policy_digest": "q",
     "model_digest": "n",

@@ -51,6 +51,8 @@ def lines(decision: Decision) -> list[str]:
         ({"cost_delta": None}, {"max_cost_increase": 0.2}, "the cost guard (what the good version costs is unknown, 20 % more is allowed) turns", "? cost (what the good version costs is unknown, 20 % more is allowed)"),
         ({"cost_delta": float("nan")}, {"max_cost_increase": 0.2}, "the cost guard (what the good version costs is unknown, 20 % more is allowed) turns", "? cost (what the good version costs is unknown, 20 % more is allowed)"),
         ({"target_signature_fits": False}, {}, "a signature that does not fit (the good version does not take the requests of today) turns", "✗ signature (the good version does not take the requests of today)"),
+        ({"capacity_enough": None}, {}, "the unknown fact capacity_enough turns", "? capacity (capacity_enough unknown)"),
+        ({"capacity_enough": False}, {}, "too little capacity (the good version does not carry the full load) turns", "✗ capacity (the good version does not carry the full load)"),
         ({"silenced": None}, {}, "a silence nobody could rule out turns", "? silence (nobody could say whether the alerts are silenced)"),
         ({"upstream_rolling": None}, {}, "the unknown fact upstream_rolling turns", "? upstream (upstream_rolling unknown)"),
         ({"target_quarantined": None}, {}, "the unknown fact target_quarantined turns", "? security gate (target_quarantined unknown)"),
@@ -83,6 +85,7 @@ def test_a_rule_that_acts_alone_asks_people_past_its_bound(
         ({"target_signature_fits": True}, {}, "✓ signature (the good version takes the requests of today)"),
         ({"target_signature_fits": None}, {}, "? signature (target_signature_fits unknown)"),
         ({"silenced": False}, {}, "✓ silence (none)"),
+        ({"capacity_enough": True}, {}, "✓ capacity (the good version carries the full load)"),
         ({"upstream_rolling": False}, {}, "✓ upstream (no model this one consumes is being rolled back)"),
         ({"target_scan": "clean"}, {}, "✓ security gate (not quarantined, scan clean)"),
         ({"target_scan": None}, {}, "? security gate (not quarantined, scan unknown)"),
@@ -102,7 +105,7 @@ def test_on_the_other_side_of_a_bound_it_acts_alone(known: dict[str, Any], limit
 
 @pytest.mark.parametrize(
     ("limits", "name"),
-    [({"cooldown": "0s"}, "cooldown"), ({}, "blackout"), ({}, "cost"), ({}, "trust ladder")],
+    [({"cooldown": "0s"}, "cooldown"), ({}, "blackout"), ({}, "cost"), ({}, "capacity"), ({}, "trust ladder")],
 )
 def test_what_nobody_configured_has_no_line(limits: dict[str, Any], name: str) -> None:
     decision = bounded({"since_last_rollback": 0.0} if limits else {}, **limits)

@@ -32,6 +32,7 @@ BOUNDING: dict[str, tuple[Any, Any]] = {
     "drift_only": (False, True),
     "cost_delta": (0.0, 0.5),
     "target_signature_fits": (True, False),
+    "capacity_enough": (True, False),
     "good_also_breached": (False, True),
     "neighbours_breached": (False, True),
     "upstream_change": (False, True),

@@ -31,6 +31,7 @@ from tests.flow import fakes
 from tests.flow.corridor import ALONE, MODEL, PLACE, STREAM, Corridor, Meter
 
 SRE = {"id": "sre", "require": [{"role": "sre"}]}
+READY = {"capacity": {"source": "figures", "ready": {"number": 3}, "needed": 3}}
 KINDS = {"string": str, "int": int, "double": float, "bool": bool, "timestamp": datetime, "map": dict}
 FRIDAY = {"name": "weekend", "days": ["fri"], "from": "18:00", "to": "08:00", "zone": "Europe/Berlin"}
 
@@ -74,9 +75,10 @@ class House(Corridor):
 
     def __init__(
         self, rules: Sequence[Mapping[str, Any]] = (SRE,), *, models: Mapping[str, Sequence[str]] | None = None,
-        figures: Mapping[FigureName, float | None] | None = None, limits: Mapping[str, Any] | None = None, **more: Any,
+        figures: Mapping[FigureName, float | None] | None = None, limits: Mapping[str, Any] | None = None,
+        place: Mapping[str, Any] | None = None, **more: Any,
     ) -> None:  # fmt: skip
-        super().__init__(rules)
+        super().__init__(rules, place=dict(place or {}))
         self.figures = Figures(self.clock)
         self.files(models or {}, figures or {}, {"rules": list(rules), "limits": limits or {}, **more})
 
@@ -136,7 +138,7 @@ async def test_every_documented_fact_is_gathered_and_no_other_and_each_has_its_t
     figures: dict[FigureName, float | None] = {
         "burn_rate_short": 20, "burn_rate_long": 16, "error_budget_left": 0.4, "error_budget_spent": 0.1, "cost_delta": 0.2,
     }  # fmt: skip
-    here = House(figures=figures)
+    here = House(figures=figures, place=READY)
     here.memory.put(STREAM, lock())
     here.memory.put(STREAM, e.LockReleased(incident="incident/OLD"))
     facts = await here.facts()

@@ -65,6 +65,17 @@ async def test_a_capacity_nobody_can_tell_is_a_warning_and_not_fine() -> None:
     assert "Cannot tell whether 41 could carry the full load: nothing answers." in said
 
 
+@pytest.mark.parametrize(("ready", "mode"), [(3, "auto"), (None, "approve")], ids=["enough", "nobody can tell"])
+async def test_nobody_acts_alone_on_a_capacity_nobody_can_tell(ready: float | None, mode: str) -> None:
+    here = Corridor(ALONE, place=CAPACITY)
+    here.meter.values |= {"ready 41": ready, "needed": 3}
+    stream, _ = await planned(here)
+    decided = (await here.incident(stream)).decision
+    assert decided is not None
+    assert decided.mode == mode
+    assert ("the unknown fact capacity_enough turns auto into approve" in decided.reason) is (ready is None)
+
+
 async def test_an_action_that_could_not_be_done_stops_before_the_click() -> None:
     here = Corridor(place={"actions": {"heat": {"adapter": "x"}}}, steps=[{"warm": "heat"}, {"target": "route"}])
     here.doers["heat"].found = (Finding(level="blocker", message="heat: its token is not set.", mend="Set it."),)
