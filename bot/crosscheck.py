@@ -234,6 +234,7 @@ def _runbooks(site: Site) -> Iterator[Problem]:
         yield from _applies_to(site, book)
         yield from _steps(book)
         yield from _leads(site, book)
+        yield from _undone(site, book)
         template = dig(book.content, "postmortem")
         if isinstance(template, str) and not _template(site, template):
             known = {path.name for folder in _folders(site) for path in folder.glob("*.j2")}
@@ -314,6 +315,21 @@ def _leads(site: Site, book: Source) -> Iterator[Problem]:
             if name not in known and path not in said:
                 said.add(path)
                 yield unknown(book, path, what, name, known)
+
+
+def _undone(site: Site, book: Source) -> Iterator[Problem]:
+    """A step that is to be taken back needs an action that can be; each step is said once."""
+    for n, step in enumerate(items_of(book.content, "rollback", "steps")):
+        if dig(step, "until") is None:
+            continue
+        for model, environment, place in site.served_by(book):
+            name = dig(step, "warm")
+            action = keys_of(place, "actions").get(name) if isinstance(name, str) else None
+            if action is not None and not dig(action, "undo"):
+                message = f"action `{name}` of {model} in {environment} has no `undo`, so nothing takes it back"
+                hint = "Give it an `undo` address, or leave `until` out."
+                yield book.problem(("rollback", "steps", n, "until"), message, hint)
+                break
 
 
 def _wanted(

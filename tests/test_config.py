@@ -102,7 +102,7 @@ models:
         cohorts: [eu, us]
         capacity: {source: prometheus, ready: {query: 'up{version="{version}"}'}, needed: 3}
         actions:
-          warm-up: {adapter: http, url: "http://fraud-{version}:8000/", requests: 20}
+          warm-up: {adapter: http, url: "http://fraud-{version}:8000/", requests: 20, undo: "http://fraud-{version}:8000/cool", leaves: a warm cache}
           retrain: {adapter: github, repo: o/r, token: {env: GH}, workflow: {file: retrain.yml}}
         follow_ups: {retrain: {action: retrain, cooldown: 7d}}
 heartbeat: {url: "https://alive.example.com/x", every: 1m}
@@ -121,7 +121,7 @@ rollback:
   to: last_good
   on_failure: before_traffic
   parallel: false
-  steps: [{warm: warm-up}, {target: route, after: [warm-up], stages: [5, 100]}, {check: error_ratio}, {tell: retrain}]
+  steps: [{warm: warm-up, until: closed}, {target: route, after: [warm-up], stages: [5, 100]}, {check: error_ratio}, {tell: retrain}]
 verify:
   traffic: {max_bad_share: 0.01, within: 2m}
   recovery: {slis: [error_ratio], samples: 3, every: 10s, within: PT10M, min_requests: 300, watch: 1m, doubt: 0.05}
@@ -241,6 +241,18 @@ def test_a_registry_is_one_there_is_and_a_companion_is_a_target(files: Files) ->
 )  # fmt: skip
 def test_a_step_that_leads_nowhere_is_a_problem(files: Files, before: str, after: str, said: str) -> None:
     assert said in files.site(fraud=BOOK.replace(before, after)).said
+
+
+def test_a_step_is_only_taken_back_by_an_action_that_can_be(files: Files) -> None:
+    book = BOOK.replace("[{target: route}]", "[{warm: scale, until: closed}, {target: route}]")
+    action = "        actions: {scale: {adapter: http, url: 'https://scale.example.com'%s}}\n        slis:\n"
+    said = (
+        "rollback.steps[0].until: action `scale` of fraud-scorer in prod has no `undo`, so nothing takes it back."
+        " Give it an `undo` address, or leave `until` out."
+    )
+    assert files.site(("        slis:\n", action % ""), fraud=book).said == [said]
+    back = action % ", undo: 'https://scale.example.com/back'"
+    assert files.site(("        slis:\n", back), fraud=book).said == []
 
 
 def test_people_may_be_told_without_an_action(files: Files) -> None:

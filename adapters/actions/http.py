@@ -42,7 +42,7 @@ class HttpConfig(BaseModel):
 
     `requests` are sent and every one must be answered with 2xx, which warms a version; the last one within `slowest`, or
     it is still cold. `state` is asked for what became of a request whose answer was lost: 2xx when it was done, 404 when
-    it was not. `undo` takes it back. `repeatable` says that asking twice does no harm. `provides_capacity` says that the
+    it was not. `undo` takes it back, and may be asked twice; `leaves` says what stays and somebody must clear. `repeatable` says that asking twice does no harm. `provides_capacity` says that the
     version is scaled for the full load by it.
     """
 
@@ -60,6 +60,7 @@ class HttpConfig(BaseModel):
     undo: Template | None = Field(default=None, repr=False)
     repeatable: bool = False
     provides_capacity: bool = False
+    leaves: str = Field(default="", max_length=200)
 
     @model_validator(mode="after")
     def _has_a_body_to_send(self) -> HttpConfig:
@@ -89,6 +90,11 @@ class HttpAction(OwnPool):
         """Say whether the version is scaled for the full load by it."""
         return self._config.provides_capacity
 
+    @property
+    def leaves(self) -> str:
+        """Say what stays once it is done, and somebody must clear."""
+        return self._config.leaves
+
     async def preflight(self, act: Act) -> tuple[Finding, ...]:
         """Say whether the token is there; whether the address answers is known once it is asked."""
         del act
@@ -100,10 +106,14 @@ class HttpAction(OwnPool):
         """Say what will be sent, without the token."""
         one, url = self._config, _filled(self._config.url, act)
         times = "" if one.requests == 1 else f" {words.count(one.requests)} times"
-        said = ["curl", "-fsS", "-X", one.method, "-H", f"Idempotency-Key: {act.key}"]
-        said += [] if one.token is None else ["-H", f"{one.header}: …"]
-        said += [] if one.body is None else ["--json", json.dumps(_body(one.body, act))]
-        return Call(text=f"{one.method} {shown(url)}{times}", by_hand=shlex.join([*said, _plain(url)]))
+        said = ["-H", f"Idempotency-Key: {act.key}", *([] if one.token is None else ["-H", f"{one.header}: …"])]
+        body = [] if one.body is None else ["--json", json.dumps(_body(one.body, act))]
+        undo = [] if one.undo is None else ["curl", "-fsS", "-X", "POST", *said, _plain(_filled(one.undo, act))]
+        return Call(
+            text=f"{one.method} {shown(url)}{times}",
+            by_hand=shlex.join(["curl", "-fsS", "-X", one.method, *said, *body, _plain(url)]),
+            undo_by_hand=shlex.join(undo),
+        )
 
     async def perform(self, act: Act) -> ApplyResult:
         """Send it. Raises Unavailable or Unauthorized when nothing was sent."""

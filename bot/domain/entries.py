@@ -901,6 +901,20 @@ class LeftoverOpened(Entry):
         return f"Left behind: {self.what}"
 
 
+class LeftoverKept(Entry):
+    """Something Lastgood would take back itself is still there, and why; it tries again, and its owner may be quicker."""
+
+    type: ClassVar[str] = "leftover.kept"
+    commutes: ClassVar[bool] = True
+    incident: str
+    name: str
+    reason: str
+
+    def sentence(self) -> str:
+        """Say why it stays."""
+        return f"Leftover {self.name} could not be taken back: {self.reason.removesuffix('.')}. It is tried again."
+
+
 class LeftoverCleared(Entry):
     """Something that was left behind is gone: a person said so, or it was looked at."""
 
@@ -1378,7 +1392,7 @@ ENTRIES: dict[str, type[Entry]] = {
         MarkedRecovered, VersionServed, EvidenceCaptured, EvidenceErased, SamplingAsked, SamplingTurned, TicketAsked, TicketOpened, RegistryChanged, ChangeNoticed, SourceQuiet, SourceHeard, InboxReplayed, InboxDismissed,
         IncidentLinked, IncidentUnlinked, LockTaken, LockReleased, VersionQuarantined,
         PolicyLoaded, CheckpointSigned, RollbackPaused, RollbackResumed, CompensationAsked, StepSkipped, StepByHand,
-        VersionReleased, RollbackGraded, ReadinessJudged, LeftoverOpened, LeftoverCleared, FixRecorded, DeltaMeasured,
+        VersionReleased, RollbackGraded, ReadinessJudged, LeftoverOpened, LeftoverKept, LeftoverCleared, FixRecorded, DeltaMeasured,
         FollowUpStarted, FollowUpEnded,
     )
 }  # fmt: skip

@@ -149,11 +149,15 @@ def _plain(text: str) -> str:
 
 def coverage(rows: Sequence[Row], place: str | None, cohorts: Sequence[str]) -> tuple[str, ...]:
     """Say how many samples there are, of each cohort too; a cohort without any is named."""
+    return (f"{len(rows)} samples.", *(f"{name}: {n or 'none'}." for name, n in counts(rows, place, cohorts).items()))
+
+
+def counts(rows: Sequence[Row], place: str | None, cohorts: Sequence[str]) -> dict[str, int]:
+    """Count the samples of each cohort, nothing where no member names it; one without any has 0."""
     if place is None:
-        return (f"{len(rows)} samples.",)
-    counted = Counter(str(member(row, place)) for row in rows)
-    names = [*cohorts, *sorted(name for name in counted if name not in cohorts and name != "None")]
-    return (f"{len(rows)} samples.", *(f"{name}: {counted[name] or 'none'}." for name in names))
+        return {}
+    found = Counter(str(member(row, place)) for row in rows)
+    return {name: found[name] for name in [*cohorts, *sorted(set(found) - {*cohorts, "None"})]}
 
 
 def histograms(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:

@@ -123,6 +123,9 @@ class Incident:
     )  # by target: what our last write left
     undoing: bool = False  # a person asked to put back what was applied
     leftovers: Mapping[str, e.LeftoverOpened] = field(default_factory=lambda: MappingProxyType({}))
+    kept_back: Mapping[str, str] = field(
+        default_factory=lambda: MappingProxyType({})
+    )  # why a leftover could not be taken back
     fix: e.FixRecorded | None = None
     grade: e.RollbackGraded | None = None
     captured: e.EvidenceCaptured | None = None  # of the newest claim
@@ -213,6 +216,11 @@ class Incident:
         """Give the first step of the claimed plan that is neither proven nor skipped."""
         steps = self.plan.steps if self.plan and self.claim else ()
         return next((one.name for one in steps if self.state_of(one.name) not in ("moved", "skipped")), None)
+
+    @property
+    def proven(self) -> bool:
+        """Say whether it closed with a recovery and the traffic of every target is proven to have moved."""
+        return self.closed is not None and self.closed.outcome == "recovered" and not self.unproven
 
     @property
     def unproven(self) -> tuple[str, ...]:
@@ -638,6 +646,10 @@ def _left(i: Incident, entry: e.LeftoverOpened, _: datetime) -> Incident:
     return replace(i, leftovers=MappingProxyType({**i.leftovers, entry.name: entry}))
 
 
+def _kept_back(i: Incident, entry: e.LeftoverKept, _: datetime) -> Incident:
+    return replace(i, kept_back=MappingProxyType({**i.kept_back, entry.name: entry.reason}))
+
+
 def _cleared_away(i: Incident, entry: e.LeftoverCleared, _: datetime) -> Incident:
     return replace(i, leftovers=MappingProxyType({n: one for n, one in i.leftovers.items() if n != entry.name}))
 
@@ -677,7 +689,8 @@ _HANDLERS: dict[type[e.Entry], Callable[..., Incident]] = {
     e.PlanEdited: _edited, e.PlanEscalated: _told_further, e.GlassBroken: _glass, e.ReviewDone: _reviewed,
     e.IncidentSnoozed: _snoozed, e.IncidentHandedOver: _handed_over,
     e.RollbackPaused: _paused, e.RollbackResumed: _resumed, e.CompensationAsked: _undoing, e.StepSkipped: _skipped,
-    e.StepByHand: _by_hand, e.LeftoverOpened: _left, e.LeftoverCleared: _cleared_away, e.FixRecorded: _fixed,
+    e.StepByHand: _by_hand, e.LeftoverOpened: _left, e.LeftoverKept: _kept_back,
+    e.LeftoverCleared: _cleared_away, e.FixRecorded: _fixed,
     e.RollbackGraded: _graded, e.DeltaMeasured: _delta, e.FollowUpStarted: _followed, e.FollowUpEnded: _followed,
     e.IncidentTaken: _taken, e.IncidentEscalated: _escalated, e.MarkedRecovered: _marked, e.IncidentClosed: _closed,
 }  # fmt: skip

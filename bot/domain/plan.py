@@ -38,6 +38,8 @@ class PlanStep(Value):
     kind: Kind = "target"
     share: int = 100
     irreversible: bool = False  # compensation cannot take it back
+    until: Literal["closed"] | None = None  # taken back once the incident has closed with a recovery
+    leaves: str = ""  # what it leaves behind and somebody must clear
     call: Call | None = None  # what a step that moves nothing will do, redacted, and the same by hand
 
     @property

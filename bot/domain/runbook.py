@@ -73,10 +73,14 @@ class TargetStep(Value):
 
 
 class WarmStep(Value):
-    """Warm the good version before traffic, by an action of the environment."""
+    """Warm the good version before traffic, by an action of the environment.
+
+    `until: closed` takes it back when the incident has closed with a recovery: replicas for the moment of the switch, say.
+    """
 
     warm: str
     after: tuple[str, ...] = ()
+    until: Literal["closed"] | None = None
 
     @property
     def name(self) -> str:

@@ -99,6 +99,7 @@ class Call(Value):
 
     text: str
     by_hand: str = ""
+    undo_by_hand: str = ""  # takes it back
 
 
 class TargetPlan(Value):

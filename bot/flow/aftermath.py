@@ -10,16 +10,18 @@ from typing import Protocol, runtime_checkable
 from bot.domain import entries as e
 from bot.domain.grade import Graded, grade
 from bot.domain.incident import Incident, Phase
-from bot.domain.plan import Plan
-from bot.domain.traffic import TargetPlan
+from bot.domain.plan import Plan, PlanStep
+from bot.domain.traffic import Outcome, TargetPlan
 from bot.errors import AdapterError
 from bot.flow.follow_ups import due, follow_up
 from bot.flow.preflight import WITHIN, deltas
+from bot.flow.steps import taken_back
 from bot.flow.targets import adapter, within
 from bot.flow.world import Step, World
 from bot.ports import Write
 
 LOOK_AGAIN = timedelta(hours=1)
+UNDO_AGAIN = timedelta(minutes=1)  # in the first LOOK_AGAIN after the close
 _UNTOUCHED = ("", "skipped", "failed")  # states of a step that wrote nothing to its target
 
 
@@ -45,18 +47,22 @@ async def aftermath(stream: str, world: World) -> datetime | None:
         await _write(incident, world, await figures(incident, world), await ended(incident, plan, world))
         incident = await world.incident(stream)
     again = [at for name in due(incident, world) if (at := await follow_up(incident, world, name)) is not None]
-    gone = [one for name in incident.leftovers if (one := await _gone(incident, plan, world, name)) is not None]
-    if gone:
-        await _write(incident, world, (), gone)
-    if len(gone) < len(incident.leftovers):
-        again.append(world.clock.now() + LOOK_AGAIN)
+    told = [one for name in incident.leftovers if (one := await _looked_at(incident, plan, world, name)) is not None]
+    gone = [one for one in told if isinstance(one, e.LeftoverCleared)]
+    if told:
+        await _write(incident, world, [one for one in told if isinstance(one, e.LeftoverKept)], gone)
+    if open_ := set(incident.leftovers) - {one.name for one in gone}:
+        now = world.clock.now()
+        fresh = incident.closed_at is not None and now - incident.closed_at < LOOK_AGAIN
+        soon = fresh and any(_temporary(incident, plan, name) for name in open_)
+        again.append(now + (UNDO_AGAIN if soon else LOOK_AGAIN))
     return min(again, default=None)
 
 
 async def _write(incident: Incident, world: World, own: Sequence[e.Entry], both: Sequence[e.Entry]) -> None:
     """Write entries that commute, so nothing that happens meanwhile is in their way: to the incident, and to its model too."""
     writes = Write(incident.stream, (*own, *both)), Write(incident.model_stream, tuple(both))
-    await world.append(incident, Step(writes))
+    await world.append(incident, Step(tuple(one for one in writes if one.entries)))
 
 
 async def ended(incident: Incident, plan: Plan, world: World) -> list[e.Entry]:
@@ -94,20 +100,63 @@ async def _left(incident: Incident, plan: Plan, world: World) -> list[e.Leftover
     leaving = [one for one in plan.targets if one.leaves and one.target in touched]
     still = await asyncio.gather(*(_is_there(incident, world, one) for one in leaving))
     return [
-        e.LeftoverOpened(
-            incident=incident.stream, name=one.target, what=one.leaves, by_hand=one.leaves_by_hand, owner=owner
-        )
-        for one, there in zip(leaving, still, strict=True)
-        if there
+        *(
+            e.LeftoverOpened(
+                incident=incident.stream, name=one.target, what=one.leaves, by_hand=one.leaves_by_hand, owner=owner
+            )
+            for one, there in zip(leaving, still, strict=True)
+            if there
+        ),
+        *(_of_step(incident, one, owner) for one in plan.steps if _leaves(incident, one)),
     ]
 
 
-async def _gone(incident: Incident, plan: Plan, world: World, name: str) -> e.LeftoverCleared | None:
-    """Look again at what a target left behind; None while it may be there."""
+def _leaves(incident: Incident, step: PlanStep) -> bool:
+    """Say whether a step that moves no traffic was done, not put back, and left something."""
+    done = incident.state_of(step.name) not in (*_UNTOUCHED, "back")
+    return step.kind != "target" and bool(step.leaves or step.until) and done
+
+
+def _of_step(incident: Incident, step: PlanStep, owner: str) -> e.LeftoverOpened:
+    """Open what a step left behind."""
+    call = step.call
+    kept = f"what step {step.name} did ({call.text})" if call else f"what step {step.name} did"
+    what = step.leaves or f"{kept}, until the incident is closed."
+    by_hand = call.undo_by_hand if call else ""
+    return e.LeftoverOpened(incident=incident.stream, name=step.name, what=what, by_hand=by_hand, owner=owner)
+
+
+async def _looked_at(
+    incident: Incident, plan: Plan, world: World, name: str
+) -> e.LeftoverCleared | e.LeftoverKept | None:
+    """Look again at what was left behind, and take back what is Lastgood's to take back; None while nothing is new."""
+    if (step := _temporary(incident, plan, name)) is not None:
+        return await _taken_back(incident, step, world)
     target = next((one for one in plan.targets if one.target == name), None)
     if target is None or await _is_there(incident, world, target):
         return None
     return e.LeftoverCleared(incident=incident.stream, name=name, reason=f"{name} was looked at.")
+
+
+def _temporary(incident: Incident, plan: Plan, name: str) -> PlanStep | None:
+    """Give the step whose leftover Lastgood takes back itself: only what a proven recovery no longer needs."""
+    steps = plan.steps if incident.proven else ()
+    return next((one for one in steps if one.name == name and one.until == "closed" and not one.irreversible), None)
+
+
+async def _taken_back(incident: Incident, step: PlanStep, world: World) -> e.LeftoverCleared | e.LeftoverKept | None:
+    """Undo a step. Asking twice does no harm, so whoever is ended in between asks anew; the same refusal is told once."""
+    try:
+        ended = await taken_back(incident, world, step)
+        if ended.outcome in (Outcome.APPLIED, Outcome.NOOP):
+            return e.LeftoverCleared(incident=incident.stream, name=step.name, reason="It was taken back.")
+        why = ended.detail
+    except AdapterError as error:
+        why = str(error)
+    except TimeoutError:
+        why = f"{step.target} did not answer in time."
+    kept = e.LeftoverKept(incident=incident.stream, name=step.name, reason=why)
+    return None if incident.kept_back.get(step.name) == why else kept
 
 
 async def _is_there(incident: Incident, world: World, plan: TargetPlan) -> bool:

@@ -89,18 +89,8 @@ async def _samples(
     if use is None:
         told.append("No samples: none are configured.")
         return {}
-    source = world.samples.get(use.source)
-    if source is None:
-        told.append(f"No samples: the configuration no longer has a source {use.source}.")
-        return {}
     begun = min((one.starts_at for one in incident.alerts.values()), default=incident.opened_at)
-    asked = evidence.Wanted(
-        version=plan.from_version, since=begun - BEFORE, until=world.clock.now(), most=use.most, at=use.at, named=use.version
-    )  # fmt: skip
-    try:
-        found = await within(WITHIN, source.find(source.Query.model_validate(use.settings), asked), world.clock)
-    except TimeoutError:
-        found = evidence.Found(reason=f"{use.source} did not answer within {words.span(WITHIN)}")
+    found = await sampled(use, plan.from_version, begun, world)
     if found.reason:
         told.append(f"No samples: {words.plain(found.reason, 160)}.")
         return {}
@@ -111,6 +101,22 @@ async def _samples(
         return {}
     lines = b"".join(orjson.dumps(row, option=orjson.OPT_SORT_KEYS) + b"\n" for row in rows)
     return {"samples.jsonl": lines, "histograms.json": _json(evidence.histograms(rows))}
+
+
+async def sampled(
+    use: evidence.SamplesUse, version: str, begun: datetime, world: World, limit: timedelta = WITHIN
+) -> evidence.Found:
+    """Give the newest sampled requests of a version from a little before `begun` on; a reason where nobody could say."""
+    source = world.samples.get(use.source)
+    if source is None:
+        return evidence.Found(reason=f"the configuration no longer has a source {use.source}")
+    asked = evidence.Wanted(
+        version=version, since=begun - BEFORE, until=world.clock.now(), most=use.most, at=use.at, named=use.version
+    )  # fmt: skip
+    try:
+        return await within(limit, source.find(source.Query.model_validate(use.settings), asked), world.clock)
+    except TimeoutError:
+        return evidence.Found(reason=f"{use.source} did not answer within {words.span(limit)}")
 
 
 async def _provenance(environment: Environment, plan: Plan, world: World) -> dict[str, bytes]:

@@ -22,8 +22,7 @@ _DONE = (Outcome.APPLIED, Outcome.NOOP)
 
 def due(incident: Incident, world: World) -> list[str]:
     """Give the follow-ups that have no final word; none unless the rollback was proven to help."""
-    proven = incident.closed is not None and incident.closed.outcome == "recovered" and not incident.unproven
-    return [name for name in _wanted(incident, world) if proven and not _final(incident, name)]
+    return [name for name in _wanted(incident, world) if incident.proven and not _final(incident, name)]
 
 
 def _wanted(incident: Incident, world: World) -> dict[str, FollowUp]:

@@ -258,12 +258,14 @@ def _other(
     incident: Incident, world: World, step: WarmStep | CheckStep | TellStep, after: tuple[str, ...], choice: Choice
 ) -> PlanStep:
     kind: Kind = "warm" if isinstance(step, WarmStep) else "check" if isinstance(step, CheckStep) else "tell"
-    plain = PlanStep(name=step.name, target=step.name, kind=kind, after=after)
+    until = step.until if isinstance(step, WarmStep) else None
+    plain = PlanStep(name=step.name, target=step.name, kind=kind, after=after, until=until)
     if not is_action(incident, world, step.name):
         return plain
     adapter = action(incident, world, step.name)
     act = act_for(incident, step.name, bad=str(choice.bad), good=str(choice.good))
-    return plain.but(call=adapter.call(act), irreversible=not adapter.reversible)
+    leaves = str(getattr(adapter, "leaves", ""))
+    return plain.but(call=adapter.call(act), irreversible=not adapter.reversible, leaves=leaves)
 
 
 def _resource(incident: Incident, world: World, plan: TargetPlan) -> str:

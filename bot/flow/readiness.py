@@ -6,12 +6,14 @@ from datetime import datetime, timedelta
 
 from bot.domain import entries as e
 from bot.domain import words
+from bot.domain.evidence import counts, coverage
 from bot.domain.incident import Incident
 from bot.domain.ledger import Ledger
 from bot.domain.plan import Plan
 from bot.domain.rules import matches
 from bot.domain.runbook import Runbook
 from bot.errors import AdapterError, Conflict
+from bot.flow.evidence import sampled
 from bot.flow.people import holders
 from bot.flow.plan import plan
 from bot.flow.world import Step, World
@@ -19,6 +21,7 @@ from bot.ports import Append, Write
 
 EVERY = timedelta(minutes=10)
 REHEARSED_WITHIN = timedelta(days=90)
+SAMPLES_WITHIN = timedelta(seconds=20)
 
 
 async def look(stream: str, world: World) -> datetime:
@@ -53,7 +56,7 @@ async def could_go_back(stream: str, world: World) -> e.ReadinessJudged:
     made = next((one for write in outcome.writes for one in write.entries), None)
     if isinstance(made, e.PlanMade):
         people, ledger = await _people(asked, world), await world.ledger(stream)
-        checks = (*people, _rehearsed(ledger, now))
+        checks = (*people, _rehearsed(ledger, now), *await _covered(made.plan, world))
         judged = _ready(made.plan, world.catalogue.runbook(asked), now, checks)
         if lacking := [one for one in people if one.ok is False]:
             reason = f"Nobody could approve it: {'; '.join(one.detail for one in lacking)}."
@@ -94,6 +97,19 @@ async def _people(asked: Incident, world: World) -> tuple[e.Check, ...]:
                 ok=True, name=f"people for rule {rule.id}", detail=f"{len(everybody)} could, {len(names)} needed"
             )
     return tuple(checks.values())
+
+
+async def _covered(made: Plan, world: World) -> tuple[e.Check, ...]:
+    """Say whether requests of what serves now are sampled, of every cohort: later they are the evidence."""
+    environment = world.catalogue.models[made.model].environments[made.environment]
+    if (use := environment.samples) is None:
+        return ()
+    found = await sampled(use, made.from_version, world.clock.now(), world, SAMPLES_WITHIN)
+    if found.reason:
+        return (e.Check(ok=None, name="requests are sampled", detail=words.plain(found.reason, 160)),)
+    told = [one.removesuffix(".") for one in coverage(found.rows, use.cohort, environment.cohorts)]
+    every = bool(found.rows) and all(counts(found.rows, use.cohort, environment.cohorts).values())
+    return (e.Check(ok=every, name="requests are sampled", detail=", ".join(told)),)
 
 
 def _rehearsed(ledger: Ledger, now: datetime) -> e.Check:

@@ -56,7 +56,7 @@ def state(incident: Incident) -> tuple[str, str]:
 
 def told(step: PlanStep, plan: Plan) -> str:
     """Say what a step does."""
-    once = ", cannot be put back" if step.irreversible else ""
+    once = ", cannot be put back" if step.irreversible else ", until the incident is closed" if step.until else ""
     if step.kind == "target":
         part = f", {step.share}{words.NBSP}% of it" if step.share < 100 else ""
         return f"{step.target} {words.change(plan.from_version, plan.to_version)}{part}"

@@ -164,6 +164,8 @@ class Doer:
     def __init__(self, clock: ManualClock, *, reversible: bool = False) -> None:
         self.clock, self.reversible = clock, reversible
         self.answers: list[Outcome | Exception] = []
+        self.undoing: list[Outcome | Exception] = []  # what `undo` answers, applied when nothing is left
+        self.leaves = ""
         self.known: Outcome | None = Outcome.APPLIED  # what `done` says
         self.did: list[str] = []  # keys, an undo with a minus before it
         self.hangs, self.provides_capacity = False, False
@@ -182,16 +184,13 @@ class Doer:
         return self.found
 
     def call(self, act: Act) -> Call:
-        return Call(text=f"do {act.good}", by_hand=f"do {act.good}")
+        return Call(text=f"do {act.good}", by_hand=f"do {act.good}", undo_by_hand=f"undo {act.good}")
 
     async def perform(self, act: Act) -> ApplyResult:
         self.did.append(act.key)
         if self.hangs:
             await asyncio.Event().wait()
-        answer = self.answers.pop(0) if self.answers else Outcome.APPLIED
-        if isinstance(answer, Exception):
-            raise answer
-        return self._ended(answer)
+        return self._said(self.answers)
 
     async def done(self, act: Act) -> ApplyResult | None:
         del act
@@ -199,7 +198,13 @@ class Doer:
 
     async def undo(self, act: Act) -> ApplyResult:
         self.did.append(f"-{act.key}")
-        return self._ended(Outcome.APPLIED)
+        return self._said(self.undoing)
+
+    def _said(self, answers: list[Outcome | Exception]) -> ApplyResult:
+        answer = answers.pop(0) if answers else Outcome.APPLIED
+        if isinstance(answer, Exception):
+            raise answer
+        return self._ended(answer)
 
     def _ended(self, outcome: Outcome) -> ApplyResult:
         now = self.clock.now()

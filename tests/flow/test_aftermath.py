@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,9 +10,9 @@ import pytest
 from adapters.traffic.memory import Fault, Memory
 from bot.domain import entries as e
 from bot.domain.incident import Incident, Phase
-from bot.domain.traffic import TargetPlan
+from bot.domain.traffic import Outcome, TargetPlan
 from bot.errors import Unavailable
-from bot.flow.aftermath import LOOK_AGAIN, aftermath
+from bot.flow.aftermath import LOOK_AGAIN, UNDO_AGAIN, aftermath
 from tests.flow.corridor import ALONE, STREAM, Corridor
 from tests.flow.test_preflight import FIGURES
 from tests.flow.test_steps import rolled
@@ -172,3 +173,98 @@ async def test_a_step_that_was_refused_leaves_nothing_behind_and_an_unanswered_o
         await aftermath(incident.stream, here.world)
         after = await here.incident(incident.stream)
         assert (after.grade.grade if after.grade else "", len(after.leftovers)) == ("unknown", left)
+
+
+# ── what steps leave behind ───────────────────────────────────────────────────────────────────────────────────────
+
+SCALED: dict[str, Any] = {"actions": {"scale": {"adapter": "doer", "undo": "x"}}}
+BRIEFLY = [{"warm": "scale", "until": "closed"}, {"target": "route"}]
+
+
+async def scaled(*, steps: Sequence[dict[str, Any]] = BRIEFLY, leaves: str = "") -> tuple[Corridor, Incident]:
+    """A rollback that helped, with a step that scaled the good version first."""
+    here = Corridor(ALONE, place=SCALED, steps=steps)
+    here.doers["scale"].leaves = leaves
+    incident = await rolled(here)
+    assert incident.phase is Phase.CLOSED
+    return here, incident
+
+
+async def test_what_was_scaled_for_the_switch_is_taken_back_once_the_incident_has_closed_well() -> None:
+    here, incident = await scaled()
+    (key,) = here.doers["scale"].did
+    assert (
+        incident.leftovers["scale"].sentence()
+        == "Left behind: what step scale did (do 41), until the incident is closed."
+    )
+    assert incident.leftovers["scale"].by_hand == "undo 41"
+    assert await aftermath(incident.stream, here.world) is None
+    assert here.doers["scale"].did == [key, f"-{key}"]
+    assert here.last(incident.stream, e.LeftoverCleared).sentence() == "Leftover scale: It is gone. It was taken back."
+    assert (await here.world.ledger(STREAM)).leftovers == {}
+    assert await aftermath(incident.stream, here.world) is None
+    assert here.doers["scale"].did == [key, f"-{key}"]
+
+
+async def test_what_cannot_be_taken_back_is_told_once_and_tried_until_it_is() -> None:
+    here, incident = await scaled()
+    away = Unavailable("scale cannot be reached.")
+    here.doers["scale"].undoing = [away, away, Outcome.INDETERMINATE, Outcome.NOOP]
+    for _ in range(3):
+        assert await aftermath(incident.stream, here.world) == here.clock.now() + UNDO_AGAIN
+        here.clock.advance(UNDO_AGAIN.total_seconds())
+    assert [one.reason for one in here.entries(incident.stream) if isinstance(one, e.LeftoverKept)] == [
+        "scale cannot be reached.",
+        "doer: indeterminate.",
+    ]
+    assert here.last(incident.stream, e.LeftoverKept).sentence() == (
+        "Leftover scale could not be taken back: doer: indeterminate. It is tried again."
+    )
+    assert "leftover.kept" not in here.types(STREAM)
+    assert await aftermath(incident.stream, here.world) is None
+    assert (await here.incident(incident.stream)).leftovers == {}
+
+
+async def test_after_an_hour_it_is_tried_once_an_hour() -> None:
+    here, incident = await scaled()
+    here.doers["scale"].undoing = [Outcome.REJECTED] * 2
+    here.clock.advance(LOOK_AGAIN.total_seconds())
+    assert await aftermath(incident.stream, here.world) == here.clock.now() + LOOK_AGAIN
+
+
+async def test_what_did_not_help_is_left_to_its_owner() -> None:
+    here, incident = await given_up(place=SCALED, steps=BRIEFLY)
+    await aftermath(incident.stream, here.world)
+    assert await aftermath(incident.stream, here.world) == here.clock.now() + LOOK_AGAIN
+    assert set((await here.incident(incident.stream)).leftovers) == {"route", "scale"}
+    assert [one for one in here.doers["scale"].did if one.startswith("-")] == []
+    assert (await here.press("U0ANA", "clear", incident.stream, asked={"leftover": "scale"})).ok
+
+
+async def test_nothing_is_taken_back_while_a_relapse_is_open() -> None:
+    here, incident = await scaled()
+    assert await here.fire() == incident.stream
+    assert await aftermath(incident.stream, here.world) is None
+    assert [one for one in here.doers["scale"].did if one.startswith("-")] == []
+
+
+async def test_a_step_without_an_end_leaves_what_its_action_says_and_nothing_else() -> None:
+    here, incident = await scaled(
+        steps=[{"warm": "scale"}, {"target": "route"}], leaves="the sync of fraud-scorer is paused."
+    )
+    assert incident.leftovers["scale"].sentence() == "Left behind: the sync of fraud-scorer is paused."
+    assert await aftermath(incident.stream, here.world) == here.clock.now() + LOOK_AGAIN
+    assert len(here.doers["scale"].did) == 1
+    _, plain = await scaled(steps=[{"warm": "scale"}, {"target": "route"}])
+    assert plain.leftovers == {}
+
+
+async def test_what_was_put_back_leaves_nothing() -> None:
+    here = Corridor(ALONE, place=SCALED, steps=BRIEFLY)
+    here.targets["route"].faults.extend([Fault.REFUSE] * 5)
+    incident = await rolled(here)
+    assert incident.phase is Phase.STUCK
+    assert incident.state_of("scale") == "back"
+    assert (await here.press("U0ANA", "give_up", incident.stream)).ok
+    await aftermath(incident.stream, here.world)
+    assert "scale" not in (await here.incident(incident.stream)).leftovers

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Self
 
 import orjson
+import pytest
 from pydantic import BaseModel
 
 from bot.domain import entries as e
@@ -19,6 +20,7 @@ from bot.errors import Unavailable
 from bot.flow import sampling
 from bot.flow.evidence import LANE, capture, overdue
 from bot.flow.intake import notice
+from bot.flow.readiness import could_go_back
 from bot.report.affected import affected
 from tests.flow.corridor import STREAM, Corridor, NoKeys
 
@@ -121,6 +123,34 @@ async def test_a_source_that_hangs_or_fails_is_said_and_nothing_is_lost() -> Non
     while not turn.done():
         await again.clock.run(5)
     assert "did not answer within" in again.last(other, e.EvidenceCaptured).coverage[0]
+
+
+@pytest.mark.parametrize(
+    ("found", "cohorts", "line"),
+    [
+        (ROWS, ["eu"], "✓ requests are sampled (2 samples, eu: 2)"),
+        (ROWS, ["eu", "us"], "✗ requests are sampled (2 samples, eu: 2, us: none)"),
+        (Found(), [], "✗ requests are sampled (0 samples)"),
+        (Found(reason="the bucket is gone"), [], "? requests are sampled (the bucket is gone)"),
+    ],
+    ids=["of every cohort", "not of one", "none", "nobody can tell"],
+)
+async def test_readiness_says_whether_what_serves_is_sampled(found: Found, cohorts: list[str], line: str) -> None:
+    here, source, _ = corridor(found, cohorts=cohorts)
+    judged = await could_go_back(STREAM, here.world)
+    assert judged.ready is True
+    assert line in [str(one) for one in judged.checks]
+    assert [one.version for one in source.asked] == ["42"]
+
+
+async def test_readiness_waits_for_no_samples_longer_than_its_bound() -> None:
+    here, source, _ = corridor(ROWS)
+    source.hangs = True
+    judging = asyncio.ensure_future(could_go_back(STREAM, here.world))
+    while not judging.done():
+        await here.clock.run(5)
+    (line,) = [str(one) for one in (await judging).checks if one.name == "requests are sampled"]
+    assert line == "? requests are sampled (samples did not answer within 20 s)"
 
 
 async def test_what_the_source_left_unread_is_said() -> None:
