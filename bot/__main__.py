@@ -768,6 +768,41 @@ def database_copy(
     )
 
 
+@database_app.command("rest")
+def database_rest(
+    days: Annotated[
+        int | None,
+        typer.Option("--days", min=30, help="Only what had its last entry so long ago; else as `retention` says."),
+    ] = None,
+) -> None:
+    """Pack incidents that closed long ago.
+
+    They are read and verified as before, and take a fraction of the room.
+
+    `serve` does it by itself where it may. On PostgreSQL run it as the role that owns the database.
+
+    Example: lastgood db rest --days 90
+    """
+    from datetime import timedelta
+
+    from bot import reading, retention
+    from bot.clock import SystemClock
+    from bot.config import environment, load
+    from bot.log import JsonLog
+
+    after = timedelta(days=days) if days else load(environment()).file.retention.incidents
+    clock = SystemClock()
+
+    async def work(store: Store) -> int:
+        total = 0
+        while count := await retention.rested(store, clock.now() - after, JsonLog(clock)):
+            total += count
+        return total
+
+    count = reading.read(work)
+    out(f"✓ {terminal.counted(count, 'incident')} laid to rest")
+
+
 @database_app.command("rebuild")
 def database_rebuild() -> None:
     """Make the lists beside the timeline again from it.

@@ -20,6 +20,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from adapters import loading
+from bot import retention
 from bot.building import Builder
 from bot.clock import SystemClock
 from bot.config import Config, Settings, startable
@@ -181,6 +182,7 @@ class Application:
             TICKET_LANE: self._ticket,
             senders.LANE: self._sender,
             "checkpoint": self._checkpoint,
+            retention.LANE: self._retention,
         }
 
     async def _advance(self, work: Work) -> datetime | None:
@@ -254,6 +256,10 @@ class Application:
         )
         return now + CHECKPOINT_EVERY
 
+    async def _retention(self, work: Work) -> datetime | None:
+        del work
+        return await retention.tidy(self.store, self.config.file.retention, self.world.clock.now(), self.world.log)
+
     async def _sign(self) -> tuple[str, ...] | None:
         """Sign what changed and show it outside; give the streams it covers, None when another replica did so just now."""
         try:
@@ -274,6 +280,7 @@ class Application:
             *(Work("ready", stream, now + READY_AFTER) for stream in sorted(models)),
             *(Work(senders.LANE, f"source/{name}", now + READY_AFTER) for name in senders.looked_after(self.world)),
             Work("checkpoint", checkpoints.STREAM, now + CHECKPOINT_EVERY),
+            Work(retention.LANE, retention.STREAM, now + CHECKPOINT_EVERY),
         ]
 
     async def _load_policy(self) -> None:

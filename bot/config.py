@@ -14,7 +14,7 @@ from pydantic import Field
 from bot.crosscheck import problems_of, warnings_of
 from bot.domain.catalogue import Catalogue
 from bot.domain.credential import Credential
-from bot.domain.duration import Positive
+from bot.domain.duration import Duration, Positive
 from bot.domain.later import not_yet
 from bot.domain.model import Model
 from bot.domain.policy import Policy
@@ -85,6 +85,16 @@ class HeartbeatConfig(Value):
     every: Positive = timedelta(minutes=1)
 
 
+class RetentionConfig(Value):
+    """How long the bodies of messages are kept, and how long after its last entry a closed incident is laid to rest.
+
+    At rest an incident takes a fraction of the room; everything about it is read and verified as before.
+    """
+
+    messages: Annotated[Duration, Field(ge=timedelta(days=7))] = timedelta(days=30)
+    incidents: Annotated[Duration, Field(ge=timedelta(days=30))] = timedelta(days=90)
+
+
 class File(Value):
     """`lastgood.yaml`."""
 
@@ -101,6 +111,7 @@ class File(Value):
     samples: dict[str, dict[str, Any]] = Field(default_factory=dict)
     registries: dict[str, dict[str, Any]] = Field(default_factory=dict)
     heartbeat: HeartbeatConfig | None = None
+    retention: RetentionConfig = RetentionConfig()
     roles: dict[str, Role] = Field(default_factory=dict)
     policy: Policy = Policy()
     models: dict[str, Model] = Field(default_factory=dict)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from bot import terminal
+from bot.errors import NotFound
 from bot.terminal import as_json, out, tell
 
 inbox_app = typer.Typer(
@@ -64,8 +65,11 @@ def inbox_show(
     from bot.domain import words
 
     record, raw = reading.read(lambda store: inbox_lines.message(store, which))
+    if body and raw is None:
+        message = "The body of this message was erased when its time was over: `retention.messages`."
+        raise NotFound(message)
     if body:
-        for line in raw.body.decode(errors="replace").splitlines():
+        for line in (raw.body if raw else b"").decode(errors="replace").splitlines():
             out(words.clean(line))  # what strangers send may hold what a terminal obeys
     elif json:
         as_json({**record.as_row(), "incidents": list(record.incidents), "told": list(inbox_lines.merged(record))})

@@ -15,8 +15,8 @@ from bot.store.timeline import Store
 from bot.terminal import local
 
 
-async def message(store: Store, which: str) -> tuple[InboundRecord, RawRequest]:
-    """Give a stored message and what became of it, by its id or the last characters. Raises NotFound."""
+async def message(store: Store, which: str) -> tuple[InboundRecord, RawRequest | None]:
+    """Give what became of a message, by its id or the last characters, and the message unless it was erased. Raises NotFound."""
     found = await store.messages(which)
     if len(found) != 1:
         what = (
@@ -26,7 +26,7 @@ async def message(store: Store, which: str) -> tuple[InboundRecord, RawRequest]:
         )
         raise NotFound(f"{what[:1].upper()}{what[1:]}. `lastgood inbox` lists what led nowhere.")
     record, raw = await store.inbound(found[0]), await store.request(found[0])
-    if record is None or raw is None:
+    if record is None:
         message = f"The message {found[0]} is gone."
         raise NotFound(message)
     return record, raw

@@ -106,6 +106,7 @@ models:
           retrain: {adapter: github, repo: o/r, token: {env: GH}, workflow: {file: retrain.yml}}
         follow_ups: {retrain: {action: retrain, cooldown: 7d}}
 heartbeat: {url: "https://alive.example.com/x", every: 1m}
+retention: {messages: 30d, incidents: 90d}
 runbooks: runbooks/
 """
 EVERY_BOOK_KEY = """\
@@ -657,7 +658,7 @@ def test_the_schemas_mark_what_is_not_supported_yet_and_name_every_key() -> None
     file, book = (schemas()[f"{name}.schema.json"] for name in ("lastgood", "runbook"))
     assert file["$defs"]["WebConfig"]["properties"]["trusted_proxies"]["x-not-supported-yet"] is True
     assert set(file["properties"]) == {
-        "version", "slack", "web", "api", "observe", "signin", "pagerduty", "authorizers", "sources", "metrics", "samples", "registries", "heartbeat", "roles", "policy", "models", "runbooks",
+        "version", "slack", "web", "api", "observe", "signin", "pagerduty", "authorizers", "sources", "metrics", "samples", "registries", "heartbeat", "retention", "roles", "policy", "models", "runbooks",
     }  # fmt: skip
     assert book["additionalProperties"] is False
     assert json.loads(json.dumps(book)) == book

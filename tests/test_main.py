@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -276,7 +277,7 @@ def test_adapters_are_listed_for_scripts_with_exactly_five_facts(run: Run) -> No
     "words",
     [
         ("incident", "list"), ("incident", "show", "X"), ("incident", "explain", "X"), ("history", "x"), ("timeline", "show", "X"),
-        ("timeline", "verify"), ("timeline", "export"), ("postmortem", "X"), ("db", "rebuild"), ("login", "--status"), ("autopilot",),
+        ("timeline", "verify"), ("timeline", "export"), ("postmortem", "X"), ("db", "rebuild"), ("db", "rest", "--days", "90"), ("login", "--status"), ("autopilot",),
         ("incident", "take", "X"), ("incident", "who", "X"),
     ],
 )  # fmt: skip
@@ -294,7 +295,7 @@ def test_a_database_of_a_newer_version_is_left_alone(site: Run, words: tuple[str
     connection.close()
     ended = site(*words)
     assert (ended.code, ended.out) == (1, "")
-    assert "was written by a newer Lastgood (format 99, this one knows 3)" in ended.err
+    assert "was written by a newer Lastgood (format 99, this one knows 4)" in ended.err
 
 
 @pytest.mark.parametrize("words", [("incident", "list"), ("db", "rebuild"), ("timeline", "verify"), ("db", "migrate")])
@@ -511,6 +512,13 @@ def test_a_message_is_shown_with_where_each_alert_went_and_why(run: Run) -> None
         assert said in " ".join(lines.split())
     assert run("inbox", "show", "BCDE", "--body").out == '{"model":"frod"} [2J\n'
     assert len(run("inbox", "show", "BCDE", "--json").json["told"]) == 3
+    with sqlite3.connect("lastgood.db") as connection:
+        connection.execute("UPDATE inbound SET body=x''")
+    connection.close()
+    assert run("inbox", "show", "bcde").out == lines
+    ended = run("inbox", "show", "BCDE", "--body")
+    assert (ended.code, ended.out) == (1, "")
+    assert "was erased when its time was over: `retention.messages`" in " ".join(ended.err.split())
 
 
 @pytest.mark.parametrize("which", ["zzz", "%", "' OR 1=1"])
@@ -617,8 +625,27 @@ def test_the_lists_are_made_again_from_the_timeline(site: Run) -> None:
     assert len(site("incident", "list").out.splitlines()) == 2
 
 
+def test_incidents_that_closed_long_ago_are_laid_to_rest_by_hand_and_read_as_before(site: Run) -> None:
+    opened = e.IncidentOpened(model="fraud-scorer", environment="prod", tier=1, requester="U0ANA")
+    closed = e.IncidentClosed(outcome="recovered", reason="It recovered.")
+
+    async def long_ago() -> None:
+        async with Store("lastgood.db", ManualClock(START - timedelta(days=100)), project=projected) as store:
+            for epoch, entry in enumerate((opened, closed)):
+                await store.append(Append(writes=(Write("incident/01OLD", (entry,), epoch),)))
+
+    asyncio.run(long_ago())
+    before = site("timeline", "show", "01OLD").out
+    assert "It recovered." in before
+    assert site("db", "rest", "--days", "30").out == "✓ 1 incident laid to rest\n"
+    assert site("db", "rest").out == "✓ 0 incidents laid to rest\n"
+    assert site("timeline", "show", "01OLD").out == before
+    assert site("timeline", "verify").code == 0
+    assert site("db", "rest", "--days", "3").code == 2
+
+
 def test_a_migration_is_said_and_may_be_repeated(run: Run) -> None:
-    assert run("db", "migrate") == run("db", "migrate") == Ran(0, "✓ lastgood.db has format 3\n", "")
+    assert run("db", "migrate") == run("db", "migrate") == Ran(0, "✓ lastgood.db has format 4\n", "")
 
 
 # ── as a process ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -48,6 +48,6 @@ async def _meant(inbound_id: str, person: str, world: World, via: str, what: str
         raise ruling.error(ruling.text)
     raw = await world.inbox.request(inbound_id)
     if raw is None:
-        message = f"No message {inbound_id} is stored. `lastgood inbox` lists what led nowhere. Nothing was changed."
+        message = f"No message {inbound_id} is stored, or its body was erased when its time was over. `lastgood inbox` lists what led nowhere. Nothing was changed."
         raise NotFound(message)
     return raw

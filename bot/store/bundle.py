@@ -38,6 +38,8 @@ LIMIT = 256 * 1024 * 1024  # bytes, unpacked
 FIELDS = {
     "stream": str, "version": int, "epoch": int, "at": str, "type": str, "schema": int, "body": str, "prev": str, "digest": str,
 }  # fmt: skip  # of a row; its place in one database proves nothing in another
+# Of a long history of checkpoints only those that name one of two streams are read.
+_NAMING = "SELECT body FROM timeline WHERE stream=? AND type=? AND (replace(body,?,'')<>body OR replace(body,?,'')<>body) ORDER BY version"
 PARTS = ("README.txt", "timeline.jsonl", "checkpoints.jsonl", "public.key")
 
 
@@ -74,11 +76,10 @@ async def made(store: Store, stream: str, model: str, key: str) -> bytes:
 
     Raises TimelineError when none covers both yet: what is not signed would prove nothing.
     """
-    signed = [
-        one.entry.model_dump(mode="json")
-        for one in await store.read(checkpoints.STREAM)
-        if isinstance(one.entry, CheckpointSigned) and one.entry.key == key and {stream, model} & one.entry.heads.keys()
-    ]
+    keys = [f"{canonical(name).decode()}:" for name in (stream, model)]
+    named = await store.query(_NAMING, (checkpoints.STREAM, CheckpointSigned.type, *keys))
+    read = [orjson.loads(body) for (body,) in named]
+    signed = [one for one in read if one["key"] == key and {stream, model} & one["heads"].keys()]
     rows: list[chain.Row] = []
     for name in (stream, model):
         covered = max((one["heads"][name][0] for one in signed if name in one["heads"]), default=0)

@@ -162,6 +162,8 @@ def _read_into(place: Place, file: Path) -> None:
                 copy_.executemany(insert, ((place_, *row[1:]) for place_, row in enumerate(cursor, 1)))
             except sqlite3.IntegrityError as error:
                 raise TimelineError(f"The timeline in {place.name} does not follow: {error}.") from error
+            for row in server.execute("SELECT stream,first,last,body FROM archive"):
+                copy_.execute("INSERT INTO archive(stream,first,last,body) VALUES(?,?,?,?)", row)
 
 
 @contextmanager

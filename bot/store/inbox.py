@@ -23,6 +23,8 @@ from bot.store.chain import stamp, unstamp
 from bot.store.database import Backend, Connection, Database, text
 from bot.store.work import raise_work
 
+ROUND = 500  # bodies erased in one transaction
+_OF_NOTHING = hashlib.sha256(b"").hexdigest()
 BUSY_WITHIN = 1.0  # seconds a sender waits for the writer; then it is told to send again
 _RECORD = (
     "id,source,delivery_id,received_at,remote,content_sha256,outcome,error,processed_at,alerts_json,incidents_json"
@@ -147,11 +149,32 @@ class SqlInbox(Database):
         return int(count)
 
     async def request(self, inbound_id: str) -> RawRequest | None:
-        """Give a stored request back."""
+        """Give a stored request back, None when its body was erased."""
         rows = await self.query(
-            "SELECT id,source,received_at,body,headers_json,remote,delivery_id FROM inbound WHERE id=?", (inbound_id,)
+            "SELECT id,source,received_at,body,headers_json,remote,delivery_id,content_sha256 FROM inbound WHERE id=?",
+            (inbound_id,),
         )
-        return next((_request(row) for row in rows), None)
+        return next((_request(row) for row in rows if row[3] or row[-1] == _OF_NOTHING), None)
+
+    async def erase_bodies(self, after: str, before: datetime) -> str:
+        """Erase the bodies and headers of requests received before then, a round of them after the id `after`; give the last id.
+
+        What became of each stays, and so does the digest of what was received. An empty text: there was none to erase.
+        """
+        first = f"{str(ULID.from_datetime(before))[:10]}{'0' * 16}"
+        rows = await self.query(
+            "SELECT id FROM inbound WHERE id>? AND id<? AND outcome<>'pending' ORDER BY id LIMIT ?",
+            (after, first, ROUND),
+        )
+
+        def job(connection: Connection) -> None:
+            connection.executemany(
+                "UPDATE inbound SET body=?,headers_json='{}' WHERE id=?", [(b"", *row) for row in rows]
+            )
+
+        if rows:
+            await self._writing(job)
+        return str(rows[-1][0]) if rows else ""
 
     async def settle(self, inbound_id: str, outcome: str, *, alike: bool) -> int:
         """Take a message off the list of what led nowhere, or with `alike` every one of its sender with the same reason."""
@@ -309,7 +332,7 @@ def _occurrence(alert: Alert, incidents: str) -> tuple[str, str, str, str]:
 
 
 def _request(row: tuple[Any, ...]) -> RawRequest:
-    id_, source, at, body, headers, remote, delivery = row
+    id_, source, at, body, headers, remote, delivery, _ = row
     return RawRequest(
         id=id_, source=source, received_at=unstamp(at), body=body, headers=orjson.loads(headers), remote=remote,
         delivery_id=delivery,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 # What a role that serves may do with each table; the timeline and its heads are written by functions alone.
-READ_ONLY = ("timeline", "head", "signed", "alembic_version")
+READ_ONLY = ("timeline", "head", "signed", "archive", "alembic_version")
 FUNCTIONS = (
     "lastgood_heads(text[],text[])",
     "lastgood_append(text[],integer[],integer[],text[],text[],integer[],text[],text[],text[])",
@@ -84,6 +84,24 @@ BEGIN
     END LOOP;
     RETURN places;
 END $body$;
+"""
+
+# Only bodies the archive holds may be taken from their rows, only long after the stream's last entry, and only by whoever
+# owns the database: a role that serves may not take anything from the timeline.
+ARCHIVE = """
+CREATE FUNCTION lastgood_rests() RETURNS trigger LANGUAGE plpgsql AS $body$
+BEGIN
+    IF NEW.body = '' AND (NEW.seq, NEW.stream, NEW.version, NEW.epoch, NEW.at, NEW.type, NEW.schema, NEW.prev, NEW.digest)
+        IS NOT DISTINCT FROM (OLD.seq, OLD.stream, OLD.version, OLD.epoch, OLD.at, OLD.type, OLD.schema, OLD.prev, OLD.digest)
+        AND EXISTS (SELECT 1 FROM archive WHERE stream = OLD.stream AND OLD.version BETWEEN first AND last)
+    THEN RETURN NEW; END IF;
+    RAISE EXCEPTION 'the timeline is append-only' USING ERRCODE = 'integrity_constraint_violation';
+END $body$;
+DROP TRIGGER timeline_no_update ON timeline;
+CREATE TRIGGER timeline_no_update BEFORE UPDATE ON timeline FOR EACH ROW EXECUTE FUNCTION lastgood_rests();
+CREATE TRIGGER archive_no_update BEFORE UPDATE ON archive FOR EACH ROW EXECUTE FUNCTION lastgood_refuses();
+CREATE TRIGGER archive_no_delete BEFORE DELETE ON archive FOR EACH ROW EXECUTE FUNCTION lastgood_refuses();
+CREATE TRIGGER archive_no_truncate BEFORE TRUNCATE ON archive FOR EACH STATEMENT EXECUTE FUNCTION lastgood_refuses();
 """
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from bot.domain.entries import Recorded
 from bot.store import chain
+from bot.store.archive import whole
 from bot.store.database import Backend, Connection, Database
 
 Row = Mapping[str, Any]
@@ -94,4 +95,4 @@ def _save(connection: Connection, stream: str, row: Row | None) -> None:
 
 def _entries(connection: Connection, stream: str) -> Iterator[Recorded]:
     rows = connection.execute(f"SELECT {chain.COLUMNS} FROM timeline WHERE stream=? ORDER BY version", (stream,))  # noqa: S608  constants
-    return (chain.recorded(chain.Row(*row)) for row in rows)
+    return (chain.recorded(row) for row in whole(connection, rows))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "exists", "grant", "migrate", "serve_lock"]
 
-FORMAT = 3  # what this code writes: raised with tables or entries that older code could not read
+FORMAT = 4  # what this code writes: raised with tables or entries that older code could not read
 HERE = Path(__file__).parent / "migrations"
 _ASKED = "SELECT value FROM meta WHERE name='format'"
 _TURN = 4729_2026  # the advisory lock of a migration, so that two replicas do not begin one together

@@ -142,6 +142,17 @@ class EvidenceRow(SQLModel, table=True):
     body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 
+class ArchiveRow(SQLModel, table=True):
+    """The bodies of entries `first` to `last` of a stream at rest, packed; their rows have none."""
+
+    __tablename__ = "archive"
+
+    stream: str = Field(primary_key=True)
+    first: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    last: int
+    body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
 class MetaRow(SQLModel, table=True):
     """What the database says of itself: `format` is the number of the newest code that wrote it."""
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from bot.domain.entries import Entry, Recorded
 from bot.errors import Conflict
 from bot.ports import Append, Clock, Write
 from bot.store import chain
+from bot.store.archive import SqlArchive, whole
 from bot.store.database import Backend, Connection, Head, end_process, text
 from bot.store.evidence import SqlEvidence
 from bot.store.inbox import InboundRows, SqlInbox, check_pending, end_inbound, inbound_rows
@@ -42,7 +44,7 @@ class _Prepared:
     said: list[tuple[str, str, str]]
 
 
-class Store(SqlInbox, SqlWork, SqlSurfaces, SqlPeople, SqlIncidents, SqlEvidence):
+class Store(SqlInbox, SqlWork, SqlSurfaces, SqlPeople, SqlIncidents, SqlEvidence, SqlArchive):
     """Timeline, Inbox, WorkTable and SurfaceTable over one migrated database.
 
     `project` gives the row of the incident list after new entries of one stream, None for no row; without it the list
@@ -77,14 +79,12 @@ class Store(SqlInbox, SqlWork, SqlSurfaces, SqlPeople, SqlIncidents, SqlEvidence
     async def read(self, stream: str, after: int = 0) -> list[Recorded]:
         """Give the entries of a stream with a version above `after`, in order. Raises TimelineError."""
         return await self._reading(
-            lambda connection: [
-                chain.recorded(chain.Row(*row)) for row in connection.execute(_READ, (stream, after)).fetchall()
-            ]
+            lambda connection: [chain.recorded(row) for row in whole(connection, _rows(connection, stream, after))]
         )
 
     async def rows(self, stream: str) -> list[chain.Row]:
-        """Give the rows of a stream as they are stored."""
-        return [chain.Row(*row) for row in await self.query(_READ, (stream, 0))]
+        """Give the rows of a stream as they were written."""
+        return await self._reading(lambda connection: whole(connection, _rows(connection, stream, 0)))
 
     async def changed(self) -> tuple[list[tuple[str, int, str]], int]:
         """Give the heads (stream, version, digest) no checkpoint covers, and how many entries are covered with them."""
@@ -116,6 +116,10 @@ class Store(SqlInbox, SqlWork, SqlSurfaces, SqlPeople, SqlIncidents, SqlEvidence
                 raise Conflict(message)
         check_pending(self._backend, connection, append.inbound)
         return heads
+
+
+def _rows(connection: Connection, stream: str, after: int) -> list[tuple[Any, ...]]:
+    return connection.execute(_READ, (stream, after)).fetchall()
 
 
 def _prepared(append: Append) -> _Prepared:

@@ -12,6 +12,7 @@ from typing import Any
 from bot.errors import TimelineError
 from bot.store import chain
 from bot.store.anchors import Anchors
+from bot.store.archive import AtRest
 from bot.store.checkpoints import public_of
 from bot.store.finding import Finding
 from bot.store.links import Links
@@ -23,6 +24,7 @@ MOST = 1000  # findings kept: a file broken throughout is said to be, in constan
 # The index gives the order, the second look at the table the texts: what an index repeats is not what is proved.
 _COLUMNS = ",".join(f"t.{name}" for name in chain.Row._fields)
 _ROWS = f"SELECT {_COLUMNS} FROM timeline i CROSS JOIN timeline t ON t.seq = i.seq ORDER BY i.stream, i.version"  # noqa: S608  constants
+_BODY = chain.Row._fields.index("body")
 _TOTAL = "SELECT count(*), max(seq) FROM timeline NOT INDEXED"
 
 
@@ -119,9 +121,11 @@ def _opened(path: Path, text: Callable[[bytes], str], *, still: bool) -> Iterato
 
 
 def _chains(connection: sqlite3.Connection, report: Report, anchors: Anchors) -> None:
-    links = Links(anchors.covering)
+    links, rest = Links(anchors.covering), AtRest(connection)
     for row in connection.execute(_ROWS):
         report.entries += 1
+        if row[_BODY] == "":
+            row = rest.whole(row)  # noqa: PLW2901  the same row, with what belongs to it
         for finding in links.follow(row):
             report.add(finding)
     for finding in links.end():

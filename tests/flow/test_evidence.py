@@ -279,6 +279,12 @@ async def test_an_incident_of_a_model_with_a_sampler_asks_it_at_once() -> None:
     assert [one.lane for one in here.memory.work if one.lane == sampling.LANE] == [sampling.LANE]
 
 
+async def test_an_incident_a_person_opens_asks_it_too() -> None:
+    here, _, _ = corridor(ROWS, **MORE)
+    stream = await here.ask("U0ANA")
+    assert [one.stream for one in here.memory.work if one.lane == sampling.LANE] == [stream]
+
+
 # ── what was affected ─────────────────────────────────────────────────────────────────────────────────────────────
 
 

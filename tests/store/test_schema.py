@@ -53,7 +53,7 @@ def test_a_newer_database_is_refused_in_one_line_and_left_alone(url: str) -> Non
     connection.commit()
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(TimelineError, match=r"newer Lastgood \(format 7, this one knows 3\)") as refused:
+    with pytest.raises(TimelineError, match=r"newer Lastgood \(format 7, this one knows 4\)") as refused:
         schema.migrate(url)
     assert "\n" not in str(refused.value)
     assert path.read_bytes() == before
@@ -65,7 +65,7 @@ def test_a_database_of_somebody_else_is_refused(tmp_path: Path) -> None:
     connection.execute("CREATE TABLE work(id)")
     connection.commit()
     connection.close()
-    with pytest.raises(TimelineError, match=r"cannot be brought to format 3: table work already exists"):
+    with pytest.raises(TimelineError, match=r"cannot be brought to format 4: table work already exists"):
         schema.migrate(f"sqlite:///{path}")
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("work",)]
