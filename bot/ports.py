@@ -85,6 +85,9 @@ class Work:
     tries: int = 0
 
 
+LOOKS = ("observe", "ready", "retention")  # lanes whose turns come last: after a pause no rollback waits for a look
+
+
 @dataclass(frozen=True, slots=True)
 class InboundDone:
     """The end of one stored request: what became of it and the alerts it held, kept for `GET /api/v1/inbound/{id}`."""

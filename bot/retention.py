@@ -9,7 +9,7 @@ from bot.errors import Conflict, ReadOnly, TimelineError
 from bot.ports import Log
 from bot.store.timeline import Store
 
-LANE, STREAM = "retention", "system/retention"
+LANE, STREAM = "retention", "system/retention"  # the lane is one of `bot.ports.LOOKS`
 EVERY, SOON = timedelta(hours=1), timedelta(seconds=10)  # SOON while there is more than one round takes
 _ERASED = "retention/messages"  # the last message whose body was erased
 

@@ -23,7 +23,7 @@ from procrastinate import exceptions, jobs
 
 from adapters.engine._turn import LONGEST, turn
 from bot.errors import TimelineError
-from bot.ports import Clock, Handler, Log, WorkTable
+from bot.ports import LOOKS, Clock, Handler, Log, WorkTable
 
 POLL = 0.25  # seconds: how late a timer is, and how long a lost notification waits
 BEAT = 3.0  # seconds between signs of life
@@ -114,6 +114,11 @@ def _library_schema() -> Any:
     return resources.files("procrastinate.sql").joinpath("schema.sql").read_text(encoding="utf-8")
 
 
+def _rank(lane: str) -> int:
+    """Give the priority of a lane's jobs: the queue takes higher ones first."""
+    return -1 if lane in LOOKS else 0
+
+
 def lock_of(lane: str, stream: str) -> str:
     """Give what keeps two turns of one stream in one lane apart."""
     return f"{lane} {stream}"
@@ -165,12 +170,15 @@ class Procrastinate:
             raise error.__cause__ or error from None
 
     def _job(self, lane: str, stream: str, at: datetime, now: datetime) -> jobs.Job:
+        rank = _rank(lane)
         if at <= now:
-            return self._turn.configure(lock=lock_of(lane, stream)).make_new_job(lane=lane, stream=stream)
-        return self._timer.configure(schedule_at=at).make_new_job(lane=lane, stream=stream)
+            turn_ = self._turn.configure(lock=lock_of(lane, stream), priority=rank)
+            return turn_.make_new_job(lane=lane, stream=stream)
+        return self._timer.configure(schedule_at=at, priority=rank).make_new_job(lane=lane, stream=stream)
 
     async def _wake(self, lane: str, stream: str) -> None:
-        await self._turn.configure(lock=lock_of(lane, stream)).defer_async(lane=lane, stream=stream)
+        turn_ = self._turn.configure(lock=lock_of(lane, stream), priority=_rank(lane))
+        await turn_.defer_async(lane=lane, stream=stream)
 
     async def _ring(self, context: procrastinate.JobContext, lane: str, stream: str) -> None:
         try:
@@ -198,7 +206,8 @@ class Procrastinate:
             return
         if work.at > now:
             if work.at <= now + EARLY:
-                await self._timer.configure(schedule_at=work.at).defer_async(lane=lane, stream=stream)
+                timer = self._timer.configure(schedule_at=work.at, priority=_rank(lane))
+                await timer.defer_async(lane=lane, stream=stream)
             return
         await turn(work, self._handlers, self._work, self._clock, self._log)
 

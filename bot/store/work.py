@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from bot.ports import Work
+from bot.ports import LOOKS, Work
 from bot.store.chain import stamp, unstamp
 from bot.store.database import Backend, Connection, Database, Due, text
 
@@ -20,7 +20,7 @@ _RETRY = (
 )
 
 # After a pause every model is due to be looked at, and a rollback under way waits for none of them.
-_LOOKS = "CASE WHEN lane IN ('observe','ready') THEN 1 ELSE 0 END"
+_LOOKS = f"CASE WHEN lane IN ({','.join(repr(one) for one in LOOKS)}) THEN 1 ELSE 0 END"
 _NOTE = "INSERT INTO meta(name,value) VALUES(?,?) ON CONFLICT(name) DO UPDATE SET value=excluded.value"
 
 

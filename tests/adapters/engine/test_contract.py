@@ -305,3 +305,20 @@ async def test_a_lane_that_fails_at_every_turn_holds_up_no_other_wake_of_its_str
         await until(lambda: "surface/slack" in seen)
         await bench.wake("incident/A")  # a failed turn waits for its next try, and a wake does not
         await until(lambda: seen.count("advance") >= 2)
+
+
+async def test_after_a_pause_a_rollback_under_way_comes_before_looks_that_waited_longer(bench: Bench) -> None:
+    seen: list[str] = []
+
+    async def handler(work: Work) -> None:
+        seen.append(work.lane)
+
+    async def behind(work: Work) -> None:
+        await asyncio.sleep(0.02)
+        seen.append(work.lane)
+
+    await bench.wake(*(f"model/prod/m{n}" for n in range(150)), lane="observe", later=-3600)
+    await bench.wake("incident/A")
+    async with asyncio.timeout(20), bench.engine.run({"advance": handler, "observe": behind}):
+        await until(lambda: "advance" in seen)
+    assert seen.index("advance") == 0
