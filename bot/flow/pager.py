@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from bot.domain import entries as e
 from bot.domain import words
-from bot.domain.alert import Severity
+from bot.domain.alert import Severity, group_name
 from bot.domain.incident import Incident
 from bot.errors import NotFound, Unavailable
 from bot.flow.intake import OWN_MARK
@@ -25,6 +25,7 @@ AGAIN, KEPT_UP = (
     timedelta(seconds=30),
     timedelta(hours=6),
 )  # how often it is tried, and for how long after the last entry
+ONE_PROBLEM = timedelta(minutes=30)  # incidents of one group of alerts that begin within this time wake one person once
 _TOLD = (
     e.PlanCleared, e.RollbackClaimed, e.TrafficVerified, e.SliJudged, e.IncidentStuck, e.GlassBroken, e.RollbackCancelled,
     e.IncidentReopened, e.IncidentClosed,
@@ -73,22 +74,60 @@ def _page(incident: Incident, desk: PagerDesk) -> str:
 
 
 async def _own(incident: Incident, page: str, desk: PagerDesk, world: World) -> None:
-    key, name = (
-        f"lastgood/{incident.environment}/{incident.model}/{incident.id}",
-        f"{PAGER_LANE}/page/{incident.stream}",
-    )
-    if not page or await world.work.noted(name) == page or (page == "resolve" and not await world.work.noted(name)):
+    """Page, or end the page; which key it has is noted, so that it ends under the key it began with."""
+    name = _noted(incident)
+    state, _, noted = (await world.work.noted(name)).partition(" ")
+    key = noted or _key(incident)
+    if not page or state == page or (page == "resolve" and not state):
         return
+    first = await _first(incident, world)
     if page == "resolve":
-        await desk.quiet(key)
+        if await _may_end(incident, first, key, world):
+            await desk.quiet(key)
+    elif _paged(first):
+        return  # its pager woke somebody for the whole group
     else:
+        key = _key(first)
         plan = incident.plan
         change = f" {words.change(plan.from_version, plan.to_version)}" if plan else ""
         details = {"model": incident.model, "environment": incident.environment, "incident": incident.id}
         reason = incident.decision.reason if incident.decision else ""
         summary = f"{incident.model} in {incident.environment}{change}: {words.put(reason, lambda _: 'somebody')}"
         await desk.page(key, summary, _SEVERITY.get(incident.severity, "error"), details)
-    await world.work.note(name, page)
+    await world.work.note(name, f"{page} {key}")
+
+
+async def _first(incident: Incident, world: World) -> Incident:
+    """Give the incident that woke somebody for this problem already: of the same group of alerts, as bad, and as new.
+
+    Alerts that a sender put into one group are one problem, whatever models they name. A milder incident wakes nobody for
+    a worse one.
+    """
+    keys = dict.fromkeys(one.group_key for one in incident.alerts.values() if one.group_key)
+    names = [group_name(hashlib.sha256(key.encode()).hexdigest()) for key in keys]
+    stream = await world.inbox.related(names) if names else None
+    if stream is None or stream == incident.stream:
+        return incident
+    first = await world.incident(stream)
+    pages = first.decision is None or first.decision.tell == "page" or bool(_paged(first))
+    as_bad = first.severity.rank >= incident.severity.rank and first.tier <= incident.tier
+    as_new = abs(incident.opened_at - first.opened_at) <= ONE_PROBLEM
+    return first if first.closed is None and pages and as_bad and as_new else incident
+
+
+async def _may_end(incident: Incident, first: Incident, key: str, world: World) -> bool:
+    """Say whether the end of this incident ends its page: a page of the whole problem ends with the incident it began with."""
+    if key == _key(incident) or key != _key(first):
+        return True
+    return not await world.work.noted(_noted(first))
+
+
+def _key(incident: Incident) -> str:
+    return f"lastgood/{incident.environment}/{incident.model}/{incident.id}"
+
+
+def _noted(incident: Incident) -> str:
+    return f"{PAGER_LANE}/page/{incident.stream}"
 
 
 def _changes(rows: Iterable[e.Recorded], desk: PagerDesk) -> list[e.Recorded]:

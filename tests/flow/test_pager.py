@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -17,7 +17,7 @@ from bot.domain.alert import Alert
 from bot.errors import Unavailable
 from bot.flow.pager import AGAIN, KEPT_UP, PAGER_LANE, follow
 from bot.flow.world import World
-from bot.ports import Paged
+from bot.ports import InboundDone, Paged
 from tests.flow.corridor import Quiet
 from tests.flow.fakes import Intake
 
@@ -196,6 +196,104 @@ async def test_a_rule_that_pages_opens_one_incident_in_the_pager_and_ends_it_wit
     place.put(CLOSED)
     await place.settle()
     assert (desk.open, desk.calls.count("page"), desk.calls.count("quiet")) == ({}, 1, 1)
+
+
+# ── one problem wakes one person once ─────────────────────────────────────────────────────────────────────────────
+
+OTHER = "incident/01OTHER"
+GROUP = '{}:{alertname="FeatureStoreDown"}'
+
+
+def ill(model: str, source: str = "alertmanager", **facts: Any) -> Alert:
+    known = {
+        "fingerprint": f"{source}:{model}",
+        "source": source,
+        "model": model,
+        "severity": "error",
+        "group_key": GROUP,
+    }
+    return PAGED.model_copy(update={"extra": {}}).but(**{**known, **facts})
+
+
+class Problem(Place):
+    """Two models of one group of alerts, each with an incident; the first is the fraud scorer's."""
+
+    def __init__(
+        self, first: Alert | None = None, second: Alert | None = None, *, apart: float = 0, told: str = "page"
+    ) -> None:
+        self.desk = Desk()
+        self.desk.pages = True
+        super().__init__(self.desk)
+        alerts = (first or ill("fraud-scorer"), second or ill("café"))
+        for stream, alert, tell in zip((STREAM, OTHER), alerts, (told, "page"), strict=True):
+            opened = OPENED.but(model=alert.model, alerts=(alert,))
+            for entry in (opened, decided(tell)):
+                self.memory.put(stream, entry)
+            self.clock.advance(apart)
+        for number, alert in enumerate(alerts):  # a message holds one group
+            mine = [one for one in zip((STREAM, OTHER), alerts, strict=True) if one[1].group_key == alert.group_key]
+            streams, members = zip(*mine, strict=True)
+            self.memory.done[str(number)] = InboundDone(str(number), "accepted", "", members, streams)
+
+    async def both(self) -> None:
+        for stream in (OTHER, STREAM):  # whoever comes first
+            await follow(stream, self.world)
+
+    async def ends(self, stream: str) -> None:
+        self.memory.put(stream, CLOSED)
+        await follow(stream, self.world)
+
+
+FIRST_KEY, OTHER_KEY = "lastgood/prod/fraud-scorer/01PAGED", "lastgood/prod/café/01OTHER"
+
+
+async def test_two_models_of_one_group_are_one_page_that_ends_with_the_incident_it_is_named_after() -> None:
+    problem = Problem()
+    await problem.both()
+    assert (list(problem.desk.open), problem.desk.calls.count("page")) == ([FIRST_KEY], 2)
+    await problem.ends(OTHER)
+    assert list(problem.desk.open) == [FIRST_KEY]
+    await problem.ends(STREAM)
+    assert problem.desk.open == {}
+
+
+async def test_an_end_of_the_first_ends_the_page_and_the_other_wakes_nobody_again() -> None:
+    problem = Problem()
+    await problem.both()
+    await problem.ends(STREAM)
+    assert problem.desk.open == {}
+    problem.memory.put(OTHER, CLAIMED)
+    await follow(OTHER, problem.world)
+    assert problem.desk.calls.count("page") == 2
+    problem.desk.open[FIRST_KEY] = "somebody opened it anew"  # ended twice is ended
+    await problem.ends(OTHER)
+    assert problem.desk.open == {}
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        lambda: Problem(second=ill("café", severity="critical")),
+        lambda: Problem(second=ill("café", group_key="another")),
+        lambda: Problem(second=ill("café", group_key=None)),
+        lambda: Problem(apart=31 * 60),
+        lambda: Problem(told="slack"),
+    ],
+    ids=["worse", "another group", "no group", "much later", "the first pages nobody"],
+)
+async def test_what_is_another_problem_or_a_worse_one_wakes_somebody_itself(problem: Callable[[], Problem]) -> None:
+    made = problem()
+    await made.both()
+    assert OTHER_KEY in made.desk.open
+    await made.ends(OTHER)
+    assert OTHER_KEY not in made.desk.open
+
+
+async def test_nobody_is_woken_for_a_group_whose_own_pager_did() -> None:
+    paged = ill("fraud-scorer", source="pagerduty", extra={"incident_id": "Q1"})
+    problem = Problem(first=paged)
+    await problem.both()
+    assert "page" not in problem.desk.calls
 
 
 @pytest.mark.parametrize(
