@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import math
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from adapters.address import Address
 from adapters.metrics._http import Asks, Client, secret
 from bot.domain import words
 from bot.domain.credential import Credential
+from bot.domain.duration import Duration
+from bot.domain.selector import Selector
 from bot.domain.sli import Measurement
 from bot.errors import Unavailable
 from bot.ports import Context
@@ -39,12 +41,59 @@ class PrometheusConfig(BaseModel):
 
 
 class PrometheusQuery(BaseModel):
-    """The SLI's expression, and one that counts the requests it rests on; without it the sample's size is unknown."""
+    """The SLI's expression, and one that counts the requests it rests on; without it the sample's size is unknown.
+
+    Or, in place of both, two counters, each `name{label="value"}` with = and !=: `errors` over `total` within `window` is
+    the SLI, and `total` counts the requests. With `good: above` the first counts the requests that went well.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    query: str = Field(min_length=1)
+    query: str | None = Field(default=None, min_length=1)
     requests: str | None = Field(default=None, min_length=1)
+    errors: str | None = None
+    total: str | None = None
+    window: Annotated[Duration, Field(ge=timedelta(seconds=10), le=timedelta(hours=1))] = timedelta(minutes=1)
+
+    @field_validator("errors", "total")
+    @classmethod
+    def _parses(cls, text: str | None) -> str | None:
+        return None if text is None else Selector.parse(text).text
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> PrometheusQuery:
+        counted = self.errors is not None and self.total is not None
+        if counted == (self.query is not None) or (self.errors is None) != (self.total is None):
+            raise ValueError("give either query, or errors and total")
+        if counted and self.requests is not None:
+            raise ValueError("requests belongs to query; total counts them here")
+        return self
+
+    @property
+    def value_of(self) -> str:
+        """Give the expression of the SLI."""
+        if self.errors is None or self.total is None:
+            return str(self.query)
+        return f"{_failing(Selector.parse(self.errors), self._within)} / sum(rate({self.total}[{self._within}]))"
+
+    @property
+    def size_of(self) -> str | None:
+        """Give the expression that counts the requests, None when nothing does."""
+        return self.requests if self.total is None else f"sum(increase({self.total}[{self._within}]))"
+
+    @property
+    def _within(self) -> str:
+        return f"{self.window.total_seconds():.0f}s"
+
+
+def _failing(errors: Selector, window: str) -> str:
+    """Write the rate of a counter that may not have begun to count.
+
+    It is 0 only where the counter is there with its labels and other values: a name that is nowhere is never a zero.
+    """
+    there = ",".join(f'{label}!=""' for label in sorted(errors.wanted))
+    begun = f"{errors.name}{{{there}}}" if there else errors.name
+    return f"(sum(rate({errors.text}[{window}])) or 0 * sum(rate({begun}[{window}])))"
 
 
 class Prometheus(Asks):
@@ -64,16 +113,16 @@ class Prometheus(Asks):
         del since  # Prometheus remembers for itself
         now = self._context.clock.now()
         (value, reason), (requests, unsized) = await asyncio.gather(
-            self._ask(query.query, now.timestamp()), self._size(query, now.timestamp())
+            self._ask(query.value_of, now.timestamp()), self._size(query.size_of, now.timestamp())
         )
         return Measurement(at=now, value=value, requests=requests, reason=reason or unsized)
 
-    async def _size(self, query: PrometheusQuery, at: float) -> tuple[float | None, str]:
-        if query.requests is None:
+    async def _size(self, counted: str | None, at: float) -> tuple[float | None, str]:
+        if counted is None:
             return None, "no `requests` query says how many"
-        size, reason = await self._ask(query.requests, at)
+        size, reason = await self._ask(counted, at)
         if size is not None and size < 0:
-            return None, f"{query.requests} gave {size:g} requests"
+            return None, f"{counted} gave {size:g} requests"
         return size, reason
 
     async def _ask(self, expression: str, at: float) -> tuple[float | None, str]:

@@ -261,7 +261,7 @@ def _asked(bare: Rules, query: str, place: Environment) -> Rules:
     """Record the value, and alert where it is beyond its objective."""
     if asks({"query": query}, "version"):
         reason = "its query names `{version}`, and a rule stands for every version"
-        return with_told(bare, f"No rules: {reason}. Give it `source: scrape` with `errors` and `total`.")
+        return with_told(bare, f"No rules: {reason}. Give it `errors` and `total` in place of `query`.")
     if not asks({"query": query}, "cohort"):
         told = [(bare.labels, query)]
     elif place.cohorts:
@@ -274,7 +274,7 @@ def _asked(bare: Rules, query: str, place: Environment) -> Rules:
     alerts = tuple(_beyond(bare.sli, labels) for labels, _ in told)
     return with_told(
         Rules(bare.labels, bare.sli, None, recorded, alerts),
-        "No ratio over windows and no burn rate: it has a query and no two counters. One alert fires while it is outside "
+        "No ratio over windows and no burn rate: it has a query and no two counters (`errors` and `total` in its place). One alert fires while it is outside "
         "its objective, and the test begins at its recorded value, because what the query reads is not known here.",
     )
 

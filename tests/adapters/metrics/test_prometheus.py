@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from adapters.metrics._http import LIMIT
 from adapters.metrics.prometheus import Prometheus, PrometheusConfig, PrometheusQuery, _value
 from adapters.testing import NotedLog, context, unknown
-from bot.clock import ManualClock
+from bot.clock import ManualClock, SystemClock
 from bot.domain.sli import Measurement
 from bot.ports import Context
 
@@ -132,6 +132,43 @@ async def test_a_redirect_is_not_followed_and_takes_no_token_along(serve: Serve)
     config = PrometheusConfig.model_validate({"url": server.url, "token": {"env": "PROM"}})
     unknown(await look(config, {"PROM": SECRET}))
     assert other.asked == []
+
+
+ERRORS, TOTAL = 'predictions_total{code="500",model="fraud"}', 'predictions_total{model="fraud"}'
+
+
+async def test_two_counters_are_a_ratio_and_its_size_within_a_window(serve: Serve) -> None:
+    server = await serve(vector("4"))
+    async with source(PrometheusConfig(url=server.url)) as opened:
+        found = await opened.measure(
+            PrometheusQuery.model_validate({"errors": ERRORS, "total": TOTAL, "window": "2m"}), None
+        )
+    assert (found.value, found.requests, found.reason) == (4.0, 4.0, "")
+    asked = {form["query"] for _, _, form in server.asked}
+    assert asked == {
+        (
+            f'(sum(rate({ERRORS}[120s])) or 0 * sum(rate(predictions_total{{code!="",model!=""}}[120s])))'
+            f" / sum(rate({TOTAL}[120s]))"
+        ),
+        f"sum(increase({TOTAL}[120s]))",
+    }
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        ({}, "give either query, or errors and total"),
+        ({"query": "v", "errors": "a", "total": "b"}, "give either query, or errors and total"),
+        ({"errors": "a"}, "give either query, or errors and total"),
+        ({"query": "v", "total": "b"}, "give either query, or errors and total"),
+        ({"errors": "a", "total": "b", "requests": "n"}, "total counts them here"),
+        ({"errors": "sum(a)", "total": "b"}, "is not a selector"),
+        ({"errors": "a", "total": "b", "window": "5s"}, "greater than or equal"),
+    ],
+)
+def test_a_query_is_of_one_kind(keys: dict[str, str], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        PrometheusQuery.model_validate(keys)
 
 
 async def test_the_value_and_its_sample_are_of_the_same_moment(serve: Serve) -> None:
@@ -345,3 +382,40 @@ async def test_a_short_timeout_is_one_a_real_prometheus_takes(shown: PrometheusC
     quick = PrometheusConfig(url=shown.url, timeout=0.4)
     async with Prometheus(quick, context()) as real:
         assert (await real.measure(PrometheusQuery(query="sum(real_total)"), None)).value == 100
+
+
+# ── two counters, in a real Prometheus ────────────────────────────────────────────────────────────────────────────────
+
+
+async def risen(prometheus: Any, name: str, errors: str, **codes: int) -> Measurement:
+    """Let a counter rise from 0 to these numbers by code, and look within the last ten seconds."""
+    series = [f'{name}{{code="{code[1:]}"}}' for code in codes]
+    await prometheus.show(name, "".join(f"{one} 0\n" for one in series), f"count({name}) == {len(codes)}")
+    await asyncio.sleep(0.5)
+    numbers = zip(series, codes.values(), strict=True)
+    total = sum(codes.values())
+    await prometheus.show(name, "".join(f"{one} {n}\n" for one, n in numbers), f"sum({name}) == {total}")
+    await prometheus.until(f"sum(rate({name}[10s])) > 0", bool)
+    query = PrometheusQuery.model_validate({"errors": errors, "total": name, "window": "10s"})
+    where = Context(clock=SystemClock(), name="prometheus", log=NotedLog(), secret=lambda _: None)
+    async with Prometheus(PrometheusConfig(url=prometheus.url), where) as opened:
+        return await opened.measure(query, None)
+
+
+async def test_counters_give_the_share_that_failed_and_how_many_there_were(prometheus: Any) -> None:
+    found = await risen(prometheus, "some_failed_total", 'some_failed_total{code="500"}', c200=300, c500=100)
+    assert found.value == pytest.approx(0.25)
+    assert found.requests is not None
+    assert 300 < found.requests < 900  # Prometheus extrapolates to the edges of the window
+
+
+async def test_a_counter_that_never_counted_a_failure_is_a_zero(prometheus: Any) -> None:
+    found = await risen(prometheus, "none_failed_total", 'none_failed_total{code="500"}', c200=400)
+    assert (found.value, found.reason) == (0.0, "")
+
+
+@pytest.mark.parametrize("errors", ['misspelt_total{code="500"}', 'right_total{kode="500"}', "nowhere_total"])
+async def test_a_counter_that_is_nowhere_is_never_a_zero(prometheus: Any, errors: str) -> None:
+    found = await risen(prometheus, "right_total", errors, c200=400)
+    unknown(found)
+    assert found.reason == "the query gave no series"
