@@ -1073,6 +1073,7 @@ class TicketAsked(Entry):
     type: ClassVar[str] = "ticket.asked"
     commutes: ClassVar[bool] = True
     action: str
+    attempt: int = 1
 
     def sentence(self) -> str:
         """Say what is asked."""
@@ -1086,6 +1087,9 @@ class TicketOpened(Entry):
     commutes: ClassVar[bool] = True
     done: bool
     detail: str
+    attempt: int = 1
+    lost: bool = False  # it was asked for and not answered: it is looked up before it is asked for again
+    final: bool = False  # nothing more is tried
 
     def sentence(self) -> str:
         """Say how it ended."""

@@ -11,11 +11,11 @@ from bot.domain import entries as e
 from bot.domain.grade import Graded, grade
 from bot.domain.incident import Incident, Phase
 from bot.domain.plan import Plan, PlanStep
-from bot.domain.traffic import Outcome, TargetPlan
+from bot.domain.traffic import TargetPlan
 from bot.errors import AdapterError
 from bot.flow.follow_ups import due, follow_up
 from bot.flow.preflight import WITHIN, deltas
-from bot.flow.steps import taken_back
+from bot.flow.steps import act_of, asked_of
 from bot.flow.targets import adapter, within
 from bot.flow.world import Step, World
 from bot.ports import Write
@@ -146,15 +146,10 @@ def _temporary(incident: Incident, plan: Plan, name: str) -> PlanStep | None:
 
 async def _taken_back(incident: Incident, step: PlanStep, world: World) -> e.LeftoverCleared | e.LeftoverKept | None:
     """Undo a step. Asking twice does no harm, so whoever is ended in between asks anew; the same refusal is told once."""
-    try:
-        ended = await taken_back(incident, world, step)
-        if ended.outcome in (Outcome.APPLIED, Outcome.NOOP):
-            return e.LeftoverCleared(incident=incident.stream, name=step.name, reason="It was taken back.")
-        why = ended.detail
-    except AdapterError as error:
-        why = str(error)
-    except TimeoutError:
-        why = f"{step.target} did not answer in time."
+    ended = await asked_of(incident, world, step.target, act_of(incident, step), back=True)
+    if ended.done:
+        return e.LeftoverCleared(incident=incident.stream, name=step.name, reason="It was taken back.")
+    why = f"{ended.detail}."
     kept = e.LeftoverKept(incident=incident.stream, name=step.name, reason=why)
     return None if incident.kept_back.get(step.name) == why else kept
 

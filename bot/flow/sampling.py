@@ -6,17 +6,14 @@ from datetime import datetime, timedelta
 
 from bot.domain.entries import Entry, SamplingAsked, SamplingTurned
 from bot.domain.incident import Incident, Phase
-from bot.domain.traffic import Outcome
-from bot.errors import AdapterError, NotFound
-from bot.flow.steps import action
-from bot.flow.targets import CALL, within
+from bot.errors import NotFound
+from bot.flow.steps import act_beside, asked_of
 from bot.flow.world import Step, World
-from bot.ports import Act, Write
+from bot.ports import Write
 
 LANE = "sampling"
 AGAIN = timedelta(minutes=1)
 TRIES = timedelta(minutes=30)  # after the close; then a person sees in the timeline that it was not turned back
-_DONE = (Outcome.APPLIED, Outcome.NOOP)
 
 
 def wanted(model_stream: str, world: World) -> bool:
@@ -52,25 +49,12 @@ async def turn(stream: str, world: World) -> datetime | None:
 
 
 async def _turned(incident: Incident, name: str, world: World, *, back: bool) -> datetime | None:
-    plan = incident.plan
-    act = Act(
-        key=f"{incident.id}/sampling", model=incident.model, environment=incident.environment,
-        bad=plan.from_version if plan else incident.alert_version or "", good=plan.to_version if plan else "",
-        incident=incident.id, reason=f"incident {incident.short}",
-    )  # fmt: skip
-    try:
-        adapter = action(incident, world, name)
-        ended = await within(CALL, adapter.undo(act) if back else adapter.perform(act), world.clock)
-        done, final, detail = ended.outcome in _DONE, ended.outcome is Outcome.REJECTED, ended.detail.removesuffix(".")
-    except AdapterError as error:
-        done, final, detail = False, False, str(error).removesuffix(".")
-    except TimeoutError:
-        done, final, detail = False, False, f"{name} did not answer in time"
-    told = SamplingTurned(to="usual" if back else "more", done=done, detail=detail)
+    ended = await asked_of(incident, world, name, act_beside(incident, "sampling"), back=back)
+    told = SamplingTurned(to="usual" if back else "more", done=ended.done, detail=ended.detail)
     if told != incident.sampling:  # the same refusal is told once
         await _written(incident, told, world)
     now = world.clock.now()
-    if done or final or (incident.closed_at is not None and now - incident.closed_at > TRIES):
+    if ended.done or ended.final or (incident.closed_at is not None and now - incident.closed_at > TRIES):
         return None
     return now + AGAIN
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import NamedTuple
 
 from bot.domain import recovery, words
 from bot.domain.incident import Incident
@@ -10,8 +11,8 @@ from bot.domain.model import Sli
 from bot.domain.plan import PEOPLE, PlanStep
 from bot.domain.sli import SliSample
 from bot.domain.sli_query import asks, filled
-from bot.domain.traffic import ApplyResult
-from bot.errors import NotFound
+from bot.domain.traffic import ApplyResult, Outcome
+from bot.errors import AdapterError, NotFound
 from bot.flow.samples import measured
 from bot.flow.targets import CALL, within
 from bot.flow.world import World
@@ -74,6 +75,56 @@ async def taken_back(incident: Incident, world: World, step: PlanStep) -> ApplyR
     """Undo a step's action. Raises AdapterError or TimeoutError."""
     adapter, act = action(incident, world, step.target), act_of(incident, step)
     return await within(CALL, adapter.undo(act), world.clock)
+
+
+class Ended(NamedTuple):
+    """How something asked of an action ended: done; or not, and then whether asking again is of use, or its answer was lost."""
+
+    done: bool
+    detail: str
+    lost: bool = False
+    final: bool = False
+
+
+async def asked_of(incident: Incident, world: World, name: str, act: Act, *, back: bool = False) -> Ended:
+    """Have an action do something, or take it back, for at most 20 s; whatever becomes of it is a value."""
+    try:
+        adapter = action(incident, world, name)
+        ended = await within(CALL, adapter.undo(act) if back else adapter.perform(act), world.clock)
+    except AdapterError as error:
+        return Ended(done=False, detail=str(error).removesuffix("."))
+    except TimeoutError:
+        return Ended(done=False, detail=f"{name} did not answer in time", lost=True)
+    return _told(ended)
+
+
+async def became_of(incident: Incident, world: World, name: str, act: Act) -> Ended | None:
+    """Ask what became of something whose answer was lost; None where it may safely be asked for again."""
+    try:
+        known = await within(CALL, action(incident, world, name).done(act), world.clock)
+    except AdapterError as error:
+        return Ended(done=False, detail=str(error).removesuffix("."), lost=True)
+    except TimeoutError:
+        return Ended(done=False, detail=f"{name} did not answer in time", lost=True)
+    if known is None:
+        return Ended(done=False, detail="its answer was lost and nobody can tell, so a person looks", final=True)
+    return None if known.outcome is Outcome.REJECTED else _told(known)
+
+
+def _told(result: ApplyResult) -> Ended:
+    outcome, detail = result.outcome, result.detail.removesuffix(".")
+    done, lost = outcome in (Outcome.APPLIED, Outcome.NOOP), outcome is Outcome.INDETERMINATE
+    return Ended(done, detail, lost=lost, final=outcome is Outcome.REJECTED)
+
+
+def act_beside(incident: Incident, what: str) -> Act:
+    """Give what an action is told that belongs to an incident and to no step of a plan; its key is the same at every attempt."""
+    plan = incident.plan
+    return Act(
+        key=f"{incident.id}/{what}", model=incident.model, environment=incident.environment,
+        bad=plan.from_version if plan else incident.alert_version or "", good=plan.to_version if plan else "",
+        incident=incident.id, reason=f"incident {incident.short}",
+    )  # fmt: skip
 
 
 # ── asking ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from bot.domain import entries as e
 from bot.domain.incident import Phase
+from bot.domain.traffic import Outcome
 from bot.errors import Unavailable
-from bot.flow.tickets import AGAIN, TICKET_LANE, open_one
+from bot.flow.tickets import BACKOFF, TICKET_LANE, open_one
 from tests.flow.corridor import Corridor
 
 Rules = Sequence[Mapping[str, Any]]
@@ -34,14 +37,57 @@ async def test_a_ticket_is_opened_once_and_the_timeline_says_so() -> None:
     assert here.last(stream, e.TicketOpened).sentence() == "Ticket opened: doer: applied."
 
 
-async def test_a_tracker_that_is_away_is_asked_again_and_told_of_once() -> None:
+async def test_a_tracker_that_is_away_is_asked_again_and_later_each_time() -> None:
     here, stream = await noted()
     here.doers["tracker"].answers = [Unavailable("the tracker cannot be reached.")] * 2
-    for _ in range(2):
-        assert await open_one(stream, here.world) == here.clock.now() + AGAIN
-    assert here.types(stream).count("ticket.opened") == 1
-    assert here.last(stream, e.TicketOpened).sentence() == "Ticket: no, the tracker cannot be reached."
+    for wait in BACKOFF[:2]:
+        assert await open_one(stream, here.world) == here.clock.now() + wait
+        assert here.last(stream, e.TicketOpened).sentence() == "Ticket: no, the tracker cannot be reached."
     assert await open_one(stream, here.world) is None
+    assert here.last(stream, e.TicketOpened).done
+
+
+async def test_it_is_given_up_after_six_attempts_and_the_last_says_so() -> None:
+    here, stream = await noted()
+    here.doers["tracker"].answers = [Unavailable("the tracker cannot be reached.")] * 9
+    turns = 0
+    while await open_one(stream, here.world) is not None:
+        turns += 1
+    assert turns == len(BACKOFF)
+    assert here.last(stream, e.TicketOpened).final
+    assert await open_one(stream, here.world) is None
+    assert len(here.doers["tracker"].did) == len(BACKOFF) + 1
+
+
+@pytest.mark.parametrize(
+    ("known", "asked", "done", "said"),
+    [
+        (Outcome.APPLIED, 1, True, "Ticket opened: doer: applied."),
+        (Outcome.REJECTED, 2, True, "Ticket opened: doer: applied."),
+        (None, 1, False, "Ticket: no, its answer was lost and nobody can tell, so a person looks."),
+    ],
+    ids=["there is one", "there is none", "nobody can tell"],
+)
+async def test_a_ticket_whose_answer_was_lost_is_looked_up_before_it_is_asked_for_again(
+    known: Outcome | None,
+    asked: int,
+    done: bool,  # noqa: FBT001  a table
+    said: str,
+) -> None:
+    here, stream = await noted()
+    here.doers["tracker"].answers, here.doers["tracker"].known = [Outcome.INDETERMINATE], known
+    assert await open_one(stream, here.world) == here.clock.now() + BACKOFF[0]
+    assert await open_one(stream, here.world) is None
+    assert len(here.doers["tracker"].did) == asked
+    last = here.last(stream, e.TicketOpened)
+    assert (last.done, last.sentence()) == (done, said)
+
+
+async def test_whoever_ends_between_the_intent_and_the_answer_leaves_it_to_be_looked_up() -> None:
+    here, stream = await noted()
+    here.memory.put(stream, e.TicketAsked(action="tracker"))
+    assert await open_one(stream, here.world) is None
+    assert here.doers["tracker"].did == []
     assert here.last(stream, e.TicketOpened).done
 
 
