@@ -26,7 +26,12 @@ async def tidy(store: Store, keep: RetentionConfig, now: datetime, log: Log) -> 
 async def rested(store: Store, before: datetime, log: Log) -> int:
     """Lay one round of incidents to rest that had their last entry before then; give how many."""
     count, was, now = 0, 0, 0
-    for stream in await store.resting(before):
+    try:
+        streams = await store.resting(before)
+    except TimelineError as error:
+        log.warning("retention.refused", error=str(error))
+        return 0
+    for stream in streams:
         try:
             took, takes = await store.rest(stream)
         except ReadOnly as error:

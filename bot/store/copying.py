@@ -15,7 +15,7 @@ from sqlmodel import SQLModel
 from bot.errors import TimelineError
 from bot.store import chain, tables
 from bot.store.place import Place, place_of
-from bot.store.schema import exists, migrate
+from bot.store.schema import FORMAT, exists, format_of, migrate
 from bot.store.sqlite import connect
 from bot.store.verify import Report, verify
 
@@ -59,6 +59,10 @@ def copy(source: Place, target: Place, told: Told) -> Copied:
     found = verify(source.file)
     if not found.ok:
         raise TimelineError(f"{source.name} does not verify, so it is not copied: see `lastgood timeline verify`.")
+    if (format_ := format_of(source)) != FORMAT:
+        raise TimelineError(
+            f"{source.name} has format {format_}, this Lastgood moves format {FORMAT}. Run `lastgood db migrate` first; nothing was changed."
+        )
     migrate(target.url)
     rows = _moved(source, target, told)
     report = verify_at(target)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection, Engine
 
-__all__ = ["FORMAT", "exists", "grant", "migrate", "serve_lock"]
+__all__ = ["FORMAT", "exists", "format_of", "grant", "migrate", "serve_lock"]
 
 FORMAT = 4  # what this code writes: raised with tables or entries that older code could not read
 HERE = Path(__file__).parent / "migrations"
@@ -31,13 +31,13 @@ def migrate(url: str) -> None:
     Raises TimelineError when it is newer than this code or cannot be used.
     """
     place = place_of(url)
-    found = _format(place)
+    found = format_of(place)
     if found > FORMAT:
         message = f"The timeline {place.name} was written by a newer Lastgood (format {found}, this one knows {FORMAT}). Run that version; nothing was changed."
         raise TimelineError(message)
     if found < FORMAT:
         _upgrade(place)
-    if _format(place) != FORMAT:
+    if format_of(place) != FORMAT:
         message = (
             f"The file {place.name} is a database Lastgood did not make. Nothing was changed."
             if place.alone
@@ -48,7 +48,7 @@ def migrate(url: str) -> None:
 
 def exists(place: Place) -> bool:
     """Say whether a timeline is there. Raises TimelineError when a server cannot be asked."""
-    return place.path.exists() if place.path is not None else _format(place) > 0
+    return place.path.exists() if place.path is not None else format_of(place) > 0
 
 
 def grant(url: str, role: str) -> None:
@@ -72,7 +72,7 @@ def grant(url: str, role: str) -> None:
         raise TimelineError(message) from error
 
 
-def _format(place: Place) -> int:
+def format_of(place: Place) -> int:
     """Give the format of a database, 0 when there is none yet. Most starts end here and import nothing heavy."""
     return _format_of_file(place.path) if place.path is not None else _format_of_server(place)
 

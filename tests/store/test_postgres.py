@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -353,13 +354,26 @@ async def test_a_site_is_never_copied_onto_another(
         assert await store.query("SELECT stream FROM timeline") == [("incident/OTHER",)]
 
 
+async def test_a_file_of_an_earlier_format_is_brought_up_to_date_first(
+    postgres: Server, tmp_path: Any, clock: ManualClock, write: Make
+) -> None:
+    source, target = f"sqlite:///{tmp_path}/site.db", postgres.database(made=False)
+    await _site_in_a_file(source, clock, write)
+    with sqlite3.connect(f"{tmp_path}/site.db") as earlier:
+        earlier.execute("UPDATE meta SET value='3' WHERE name='format'")
+        earlier.execute("DROP TABLE archive")
+    with pytest.raises(
+        TimelineError, match=r"has format 3, this Lastgood moves format 4\. Run `lastgood db migrate` first"
+    ):
+        await asyncio.to_thread(copy, place_of(source), place_of(target), lambda *_: None)
+    assert not exists(place_of(target))
+
+
 async def test_a_file_that_does_not_verify_is_not_copied(
     postgres: Server, tmp_path: Any, clock: ManualClock, write: Make
 ) -> None:
     source, target = f"sqlite:///{tmp_path}/site.db", postgres.database(made=False)
     await _site_in_a_file(source, clock, write)
-    import sqlite3
-
     with sqlite3.connect(f"{tmp_path}/site.db") as broken:
         broken.execute("DROP TRIGGER timeline_no_update")
         broken.execute("UPDATE timeline SET body='{}' WHERE seq=3")
