@@ -138,7 +138,7 @@ async def test_one_that_does_not_hold_stays_is_named_and_stops_nobody(store: Sto
 async def test_a_role_that_may_not_even_look_is_said_and_the_rest_goes_on(store: Store, clock: ManualClock) -> None:
     await received(store, clock)
     clock.advance(31 * DAY)
-    await store._writing(lambda connection: connection.execute("DROP TABLE archive"))  # noqa: SLF001  somebody who owns the file
+    await store._writing(lambda connection: connection.execute("DROP TABLE archive"))
     log = NotedLog()
     assert await tidy(store, KEEP, clock.now(), log) == clock.now() + SOON
     assert [line.split(" ")[0] for line in log.lines] == ["retention.refused"]
