@@ -381,6 +381,9 @@ class Directory(Protocol):
     async def person(self, user: str, *, fresh: bool = False) -> Person | None:
         """Give the account, None when nobody has this id. Raises Unavailable."""
 
+    async def by_email(self, email: str, *, fresh: bool = False) -> Person | None:
+        """Give the one account with an address, None when there is none. Raises Unavailable."""
+
     async def belongs(self, user: str, source: str, *, fresh: bool = False) -> Membership:
         """Say whether the person is in `member U…` or `usergroup S…`; never raises, `held=None` when nobody could say."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,7 @@ from bot.domain.ledger import Ledger, Served
 from bot.domain.ledger import fold as fold_ledger
 from bot.domain.orders import LOGINS, SWITCH, Orders
 from bot.domain.plan import Plan
+from bot.domain.traffic import TrafficSplit
 from bot.errors import LastgoodError
 from bot.report import facts, story
 from bot.shapes import meant
@@ -33,6 +35,7 @@ from bot.terminal import local, row
 
 Found = TypeVar("Found")
 Name = Callable[[str], str]
+_ACCOUNT = re.compile(r"[UW][A-Z0-9]+")
 Deciders = dict[tuple[str, str, datetime], str]
 
 
@@ -347,9 +350,23 @@ async def history(store: Store, model: str, env: str, until: datetime | None = N
         entries = [one for one in await store.read(stream) if until is None or one.at <= until]
         found.append(fold_ledger(stream, entries))
         for one in entries:
-            if isinstance(one.entry, VersionServed) and one.entry.incident:
-                deciders[stream, one.entry.target, one.at] = await decided_by(store, one.entry.incident, name)
+            if isinstance(one.entry, VersionServed):
+                key = (stream, one.entry.target, one.at)
+                if one.entry.incident:
+                    deciders[key] = await decided_by(store, one.entry.incident, name)
+                elif shipped := deployed_by(found[-1], one.entry.split, one.at, name):
+                    deciders[key] = shipped
     return found, deciders
+
+
+def deployed_by(ledger: Ledger, split: TrafficSplit, at: datetime, name: Name) -> str:
+    """Say who shipped what a target was seen to serve, as the last sender to tell of it before then named them."""
+    told = [one for when, one in ledger.changes if when <= at and one.by and split.weights.get(one.version or "")]
+    if not told:
+        return ""
+    last = max(told, key=lambda one: one.since)
+    said = str(last.by)
+    return f"deploy {local(last.since, '%H:%M')}, {name(said) if _ACCOUNT.fullmatch(said) else words.plain(said, 40)}"
 
 
 def stretch(served: Served) -> dict[str, Any]:
@@ -372,7 +389,7 @@ def history_line(place: str, served: Served, decider: str, mark: str) -> str:
 
 def told(at: datetime, change: Alert) -> dict[str, Any]:
     """Give one item of the changes in `history --json`."""
-    return {"at": at, "source": change.source, "version": change.version, "summary": change.summary}
+    return {"at": at, "source": change.source, "version": change.version, "by": change.by, "summary": change.summary}
 
 
 def change_lines(ledgers: Sequence[Ledger]) -> Iterator[str]:
@@ -383,7 +400,8 @@ def change_lines(ledgers: Sequence[Ledger]) -> Iterator[str]:
     for at, name in sorted(found, reverse=True)[:20]:
         change = found[at, name]
         head = f"{local(at, '%d %b %H:%M %Z')}  {change.source}  "
-        yield terminal.wrapped(head, words.plain(f"{change.version or ''} {change.summary}".strip()))
+        by = f", by {change.by}" if change.by else ""
+        yield terminal.wrapped(head, words.plain(f"{change.version or ''} {change.summary}{by}".strip()))
 
 
 def entry_lines(entries: Sequence[Recorded], name: Name) -> Iterator[str]:

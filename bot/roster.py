@@ -202,6 +202,10 @@ class Roster:
                 raise
             return vouched
 
+    async def by_email(self, email: str, *, fresh: bool = False) -> Person | None:
+        """Give the one account with an address, None when there is none. Raises Unavailable."""
+        return await self._accounts.by_email(email, fresh=fresh)
+
     async def _vouched(self, user: str) -> Person | None:
         now = self._clock.now()
         until = (await self._logins()).vouched(user, now)

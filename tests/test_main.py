@@ -430,6 +430,23 @@ def test_history_says_who_decided_and_what_is_quarantined(site: Run) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("by", "said"), [("U0ANA", "Ana Ruiz"), ("mika-lind", "mika-lind")])
+def test_history_says_who_shipped_a_version_where_a_sender_told_it(run: Run, by: str, said: str) -> None:
+    def shipped(version: str, minutes: int) -> e.ChangeNoticed:
+        return e.ChangeNoticed(alert=Alert(
+            source="github", kind=Kind.CHANGE, fingerprint=f"github:{version}", status="update", model="ranker", version=version,
+            starts_at=START - timedelta(minutes=minutes), summary="Shipped", extra={"by": by},
+        ))  # fmt: skip
+
+    split = TrafficSplit(weights={"41": Decimal(0), "42": Decimal(100)})
+    served = e.VersionServed(target="route", split=split)
+    write_streams({"model/prod/ranker": [shipped("41", 60), shipped("42", 21), served]})
+    row, *rest = run("history", "ranker").out.splitlines()
+    assert row.rstrip().endswith(f"deploy 01:51, {said}")
+    assert f"42 Shipped, by {by}" in rest[1]
+    assert run("history", "ranker", "--json").json["changes"][-1]["by"] == by
+
+
 def test_history_says_what_served_at_a_time(site: Run) -> None:
     after = site("history", "fraud-scorer", "--at", "2026-11-23T02:13:00+00:00", "--json").json["served"]
     assert [(one["version"], one["by"]) for one in after] == [("41", "rollback")]

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from adapters.alerts._sender import Signed, delivery, header
 from bot.domain import credential, extract
-from bot.domain.alert import Alert, Kind, Parsed, RawRequest, Severity
+from bot.domain.alert import DEPLOYER, Alert, Kind, Parsed, RawRequest, Severity
 from bot.errors import NotJson, PayloadInvalid
 
 _FAILED = frozenset({"failure", "error"})
@@ -69,6 +69,13 @@ def _payload(found: Any) -> dict[str, Any]:
     return extract.table(found)
 
 
+def _by(deployment: Mapping[str, Any], payload: Mapping[str, str]) -> str:
+    """Give who the payload says deployed it, else the person who made the deployment; a bot is nobody."""
+    creator = extract.table(deployment.get("creator"))
+    person = extract.word(creator.get("login")) if creator.get("type") != "Bot" else ""
+    return extract.first(payload, DEPLOYER) or person
+
+
 def _change(found: dict[str, Any], one: dict[str, Any], raw: RawRequest) -> Alert:
     status = extract.table(found.get("deployment_status"))
     state = extract.word(status.get("state")) or "created"
@@ -86,7 +93,7 @@ def _change(found: dict[str, Any], one: dict[str, Any], raw: RawRequest) -> Aler
         "severity": Severity.ERROR if state in _FAILED else Severity.INFO, **place,
         "environment": place["environment"] or extract.word(status.get("environment")) or extract.word(one.get("environment")) or None,
         "starts_at": starts, "summary": summary, "labels": {name: text for name, text in labels.items() if text},
-        "annotations": {"summary": summary}, "links": extract.links((("source", status.get("log_url") or status.get("target_url")),)),
+        "annotations": {"summary": summary}, "extra": {"by": by} if (by := _by(one, payload)) else {}, "links": extract.links((("source", status.get("log_url") or status.get("target_url")),)),
         "raw": {"id": raw.id, "pointer": "/deployment"}, "flags": frozenset(flags),
     })  # fmt: skip
 

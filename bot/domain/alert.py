@@ -11,6 +11,8 @@ from pydantic import AwareDatetime, Field, field_serializer
 
 from bot.domain.value import Value
 
+DEPLOYER = ("deployer", "deployed_by")  # labels that name who put a version into service
+
 
 class Severity(StrEnum):
     """How bad the sender says it is, mildest first."""
@@ -95,6 +97,12 @@ class Alert(Value):
         """
         told = self.extra.get("occurred_at")
         return datetime.fromisoformat(told) if told else self.starts_at
+
+    @property
+    def by(self) -> str | None:
+        """Give who did it, as the sender names them, None when it does not say: a name says who may not approve, never who may."""
+        said = (self.extra.get("by"), *(self.labels.get(name) or self.annotations.get(name) for name in DEPLOYER))
+        return next((one for one in said if one), None)
 
     @property
     def is_change(self) -> bool:

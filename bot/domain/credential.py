@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from bot.domain.duration import Positive
+from bot.domain.roles import MemberId
 from bot.domain.value import Value
 from bot.errors import SignatureInvalid
 
@@ -54,6 +55,7 @@ class HeaderConfig(Value):
     insecure: bool = False
     environment: str | None = None
     heartbeat: Positive | None = None  # something must come within this time, else the sender is said to be quiet
+    people: dict[str, MemberId] = Field(default_factory=dict)  # by the names the sender has for them
 
     @model_validator(mode="after")
     def _is_guarded(self) -> HeaderConfig:
@@ -69,6 +71,7 @@ class SignedConfig(Value):
     insecure: bool = False
     environment: str | None = None
     heartbeat: Positive | None = None  # something must come within this time, else the sender is said to be quiet
+    people: dict[str, MemberId] = Field(default_factory=dict)  # by the names the sender has for them
 
     @model_validator(mode="after")
     def _is_guarded(self) -> SignedConfig:

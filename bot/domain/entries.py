@@ -63,7 +63,8 @@ _SENDERS = MappingProxyType(
 )
 
 
-def _sender(alert: Alert) -> str:
+def sender_of(alert: Alert) -> str:
+    """Name who sent an alert, as people call it."""
     return _SENDERS.get(alert.source, alert.source.capitalize())
 
 
@@ -72,20 +73,20 @@ def _update(alert: Alert) -> str:
     who = f" by {words.plain(by)}" if (by := alert.extra.get("agent")) else ""
     if "merged" in alert.flags:
         other = words.plain(alert.extra.get("merged_into", "another incident"))
-        return f"{_sender(alert)} merged its incident into {other}{who}: that is not an end."
+        return f"{sender_of(alert)} merged its incident into {other}{who}: that is not an end."
     if "no_data" in alert.flags:
-        return f"{_sender(alert)} has no data any more: that is not an end."
+        return f"{sender_of(alert)} has no data any more: that is not an end."
     what = alert.extra.get("event_type", "").removeprefix("incident.") or alert.extra.get("action") or alert.status
     said = next((text for name in ("content", "message", "state") if (text := alert.extra.get(name))), "")
     told = words.plain(what.replace("_", " ").replace(".", " ").lower())
-    return f"{_sender(alert)}: {told}{who}{f' ({words.plain(said[:300])})' if said else ''}."
+    return f"{sender_of(alert)}: {told}{who}{f' ({words.plain(said[:300])})' if said else ''}."
 
 
 def _about(alerts: tuple[Alert, ...]) -> str:
     first = alerts[0]
     subject = first.labels.get("alertname") or first.sli or first.fingerprint
     more = f" and {len(alerts) - 1} more" if len(alerts) > 1 else ""
-    return f'{_sender(first)} says: "{words.plain(first.summary or subject)}"{more}'
+    return f'{sender_of(first)} says: "{words.plain(first.summary or subject)}"{more}'
 
 
 class IncidentOpened(Entry):
@@ -142,7 +143,7 @@ class AlertsResolved(Entry):
 
     def sentence(self) -> str:
         """Say who resolved what."""
-        return f"{_sender(self.alerts[0])} resolved {len(self.alerts)} alert{'s' * (len(self.alerts) > 1)}."
+        return f"{sender_of(self.alerts[0])} resolved {len(self.alerts)} alert{'s' * (len(self.alerts) > 1)}."
 
 
 class AlertsUpdated(Entry):
@@ -882,7 +883,8 @@ class ChangeNoticed(Entry):
     def sentence(self) -> str:
         """Say what was done, in the sender's words."""
         version = f", version {self.alert.version}" if self.alert.version else ""
-        return f"{_sender(self.alert)} tells of a change: {words.plain(self.alert.summary) or 'no summary'}{version}."
+        by = f", by {words.plain(self.alert.by, 60)}" if self.alert.by else ""
+        return f"{sender_of(self.alert)} tells of a change: {words.plain(self.alert.summary) or 'no summary'}{version}{by}."
 
 
 class LeftoverOpened(Entry):

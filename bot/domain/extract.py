@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from bot.domain.alert import Link, Severity
+from bot.domain.alert import DEPLOYER, Link, Severity
 from bot.errors import NotJson
 
 MODEL = ("model", "model_name", "model_id", "registered_model", "inference_service", "EndpointName")
@@ -26,7 +26,19 @@ MAX_TEXT = 4096
 MAX_LABELS = 128
 MAX_NAME = 200
 READ = frozenset(
-    {*MODEL, *VERSION, *ENVIRONMENT, *SLI, *SEVERITY, "alertname", "summary", "description", "value", "threshold"}
+    {
+        *MODEL,
+        *VERSION,
+        *ENVIRONMENT,
+        *SLI,
+        *SEVERITY,
+        *DEPLOYER,
+        "alertname",
+        "summary",
+        "description",
+        "value",
+        "threshold",
+    }
 )
 MAX_LINK = 2000
 NO_TIME = "0001-01-01"  # how Go writes a time that was never set

@@ -17,6 +17,7 @@ from bot.domain.runbook import CheckStep, Runbook, TargetStep, TellStep, ToFallb
 from bot.domain.traffic import Finding, Intent, TargetPlan, TargetState
 from bot.domain.value import digest
 from bot.errors import AdapterError
+from bot.flow.deployer import deployed_by
 from bot.flow.preflight import WITHIN, deltas, managed, preflight
 from bot.flow.samples import looked
 from bot.flow.shelf import Judged, look
@@ -98,20 +99,20 @@ async def _chosen(
     if choice.good is None:
         return _no_good(incident, book, choice, judged)
     steps, bad, good = _steps(incident, world, book, choice), str(choice.bad), choice.good
-    plans, asked, before, looks = await asyncio.gather(
+    plans, asked, before, looks, (deployer, unknown) = await asyncio.gather(
         _target_plans(incident, world, choice, states),
         preflight(incident, world, environment, steps, bad=bad, good=good),
         deltas(world, environment, bad, None),
         looked(incident, world, book.verify.recovery, bad, WITHIN),
+        deployed_by(ledger, bad, world),
     )
     told = judged.findings(bad, good, compared=tags is not None)
-    findings = (*findings, *asked.findings, *managed(states), *told)
+    findings = (*findings, *asked.findings, *managed(states), *told, *unknown)
     blockers = [one for one in (*findings, *(f for p in plans for f in p.findings)) if one.level == "blocker"]
     if blockers:
         return _blocked(incident, blockers[0].message, blockers[0].mend, candidates=choice.candidates, bad=choice.bad)
-    made = _plan(incident, world, book, choice, plans, findings, steps, judged).but(
-        capacity_enough=asked.capacity_enough
-    )
+    made = _plan(incident, world, book, choice, plans, findings, steps, judged)
+    made = made.but(capacity_enough=asked.capacity_enough, deployer=deployer)
     seen = tuple(
         VersionServed(target=name, split=state.split)
         for name, state in states.items()

@@ -91,6 +91,10 @@ class People:
             raise Unavailable("Slack did not answer, so I cannot confirm this account.")
         return Person(id=user, fetched_at=self.clock.now(), **self.facts[user]) if user in self.facts else None
 
+    async def by_email(self, email: str, *, fresh: bool = False) -> Person | None:
+        named = next((user for user, facts in self.facts.items() if facts.get("email") == email), None)
+        return await self.person(named, fresh=fresh) if named else None
+
     async def belongs(self, user: str, source: str, *, fresh: bool = False) -> Membership:
         del fresh
         await self._asked()

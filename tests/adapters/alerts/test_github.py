@@ -48,3 +48,20 @@ def test_the_older_signature_is_not_looked_at() -> None:
     body = SENDER.body()
     with pytest.raises(SignatureInvalid):
         SENDER.source().verify({"X-Hub-Signature": f"sha1={'a' * 40}"}, body, START)
+
+
+@pytest.mark.parametrize(
+    ("creator", "payload", "by"),
+    [
+        ({"login": "mika-lind", "type": "User"}, {}, "mika-lind"),
+        ({"login": "deploy[bot]", "type": "Bot"}, {}, None),
+        ({"login": "deploy[bot]", "type": "Bot"}, {"deployer": "mika@example.com"}, "mika@example.com"),
+        ({"login": "mika-lind", "type": "User"}, {"deployed_by": "tom"}, "tom"),
+        ({"type": "User"}, {}, None),
+        (None, {}, None),
+    ],
+    ids=["a person", "a bot", "a bot for a person", "a person for another", "no name", "nobody"],
+)
+def test_whoever_made_it_is_named_and_a_bot_is_nobody(creator: object, payload: dict[str, str], by: str | None) -> None:
+    deployment = {**DEPLOYED["deployment"], "creator": creator, "payload": {"model": "ranker", **payload}}
+    assert SENDER.read({**DEPLOYED, "deployment": deployment}).by == by
