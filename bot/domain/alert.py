@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from datetime import datetime
 from enum import StrEnum
@@ -159,6 +160,11 @@ class Parsed(Value):
 def same_name(text: str) -> str:
     """Give the form in which model names are compared: NFC, case kept, so look-alike letters never match."""
     return unicodedata.normalize("NFC", text)
+
+
+def problem_name(group_key: str) -> str:
+    """Name what is wrong wherever the alerts of one group fire, whatever models they are about."""
+    return f"problem:{hashlib.sha256(group_key.encode()).hexdigest()}"
 
 
 def group_name(dedup_key: str) -> str:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from bot.domain import entries as e
 from bot.domain import words
-from bot.domain.alert import Severity, group_name
+from bot.domain.alert import Severity, problem_name
 from bot.domain.incident import Incident
 from bot.errors import NotFound, Unavailable
 from bot.flow.intake import OWN_MARK
@@ -80,14 +80,14 @@ async def _own(incident: Incident, page: str, desk: PagerDesk, world: World) -> 
     key = noted or _key(incident)
     if not page or state == page or (page == "resolve" and not state):
         return
-    first = await _first(incident, world)
     if page == "resolve":
-        if await _may_end(incident, first, key, world):
+        if await _may_end(incident, key, world):
             await desk.quiet(key)
-    elif _paged(first):
-        return  # its pager woke somebody for the whole group
     else:
-        key = _key(first)
+        first = await _first(incident, world)
+        if _paged(first):
+            return  # its pager woke somebody for the whole group
+        key = (await world.work.noted(_noted(first))).partition(" ")[2] or _key(first)
         plan = incident.plan
         change = f" {words.change(plan.from_version, plan.to_version)}" if plan else ""
         details = {"model": incident.model, "environment": incident.environment, "incident": incident.id}
@@ -104,8 +104,7 @@ async def _first(incident: Incident, world: World) -> Incident:
     a worse one.
     """
     keys = dict.fromkeys(one.group_key for one in incident.alerts.values() if one.group_key)
-    names = [group_name(hashlib.sha256(key.encode()).hexdigest()) for key in keys]
-    stream = await world.inbox.related(names) if names else None
+    stream = await world.inbox.related([problem_name(key) for key in keys]) if keys else None
     if stream is None or stream == incident.stream:
         return incident
     first = await world.incident(stream)
@@ -115,11 +114,13 @@ async def _first(incident: Incident, world: World) -> Incident:
     return first if first.closed is None and pages and as_bad and as_new else incident
 
 
-async def _may_end(incident: Incident, first: Incident, key: str, world: World) -> bool:
-    """Say whether the end of this incident ends its page: a page of the whole problem ends with the incident it began with."""
-    if key == _key(incident) or key != _key(first):
+async def _may_end(incident: Incident, key: str, world: World) -> bool:
+    """Say whether the end of this incident ends its page: a page of a whole problem ends with the incident it is named after."""
+    stream = f"incident/{key.rpartition('/')[2]}"
+    if stream == incident.stream:
         return True
-    return not await world.work.noted(_noted(first))
+    first = await world.incident(stream)
+    return first.closed is not None or not await world.work.noted(_noted(first))
 
 
 def _key(incident: Incident) -> str:

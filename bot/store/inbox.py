@@ -15,7 +15,7 @@ import orjson
 from pydantic import TypeAdapter
 from ulid import ULID
 
-from bot.domain.alert import Alert, RawRequest, group_name
+from bot.domain.alert import Alert, RawRequest, group_name, problem_name
 from bot.domain.value import canonical
 from bot.errors import AlertEnded, Conflict, LastgoodError, ReadOnly, RequestTaken
 from bot.ports import InboundDone
@@ -310,10 +310,10 @@ def inbound_rows(done: Sequence[InboundDone]) -> InboundRows:
 
 
 def _groups(done: InboundDone) -> list[tuple[str, str, str, str]]:
-    """Give one row a group, so that a pager which knows only the group's key can be told where it belongs."""
-    keys = dict.fromkeys(alert.group_key for alert in done.alerts if alert.group_key)
-    names = (group_name(hashlib.sha256(key.encode()).hexdigest()) for key in keys)
-    return [(name, _ALWAYS, "firing", done.incidents[0]) for name in names] if len(done.incidents) == 1 else []
+    """Give what a group is known by: to a pager by its key, where that means one incident, and to incidents that share a problem."""
+    keys = dict.fromkeys(alert.group_key for alert in done.alerts if alert.group_key) if done.incidents else {}
+    names = [group_name(hashlib.sha256(key.encode()).hexdigest()) for key in keys] if len(done.incidents) == 1 else []
+    return [(name, _ALWAYS, "firing", done.incidents[0]) for name in (*names, *map(problem_name, keys))]
 
 
 def _end(done: InboundDone) -> tuple[str, str, str, str, str]:

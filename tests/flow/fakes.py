@@ -11,7 +11,7 @@ from typing import Any, cast
 from adapters.alerts import alertmanager, generic
 from bot.clock import ManualClock
 from bot.domain import entries as e
-from bot.domain.alert import RawRequest, group_name
+from bot.domain.alert import RawRequest, group_name, problem_name
 from bot.domain.catalogue import Catalogue
 from bot.domain.entries import Recorded
 from bot.domain.incident import Incident
@@ -106,11 +106,10 @@ class Memory:
 
     async def related(self, names: Sequence[str]) -> str | None:
         for one in reversed(self.done.values()):
-            known = {alert.fingerprint for alert in one.alerts} | {
-                group_name(hashlib.sha256(alert.group_key.encode()).hexdigest())
-                for alert in one.alerts
-                if alert.group_key
-            }
+            groups = {alert.group_key for alert in one.alerts if alert.group_key}
+            known = {alert.fingerprint for alert in one.alerts} | {problem_name(key) for key in groups}
+            if len(one.incidents) == 1:  # a key of several incidents means none of them
+                known |= {group_name(hashlib.sha256(key.encode()).hexdigest()) for key in groups}
             if one.incidents and known.intersection(names):
                 return one.incidents[0]
         return None

@@ -257,6 +257,22 @@ async def test_two_models_of_one_group_are_one_page_that_ends_with_the_incident_
     assert problem.desk.open == {}
 
 
+async def test_a_third_model_shares_the_page_though_the_first_is_not_in_its_message() -> None:
+    problem = Problem()
+    await problem.both()
+    third, alert = "incident/01THIRD", ill("ranker")
+    for entry in (OPENED.but(model="ranker", alerts=(alert,)), decided("page")):
+        problem.memory.put(third, entry)
+    problem.memory.done["3"] = InboundDone("3", "accepted", "", (ill("café"), alert), (OTHER, third))
+    await follow(third, problem.world)
+    assert list(problem.desk.open) == [FIRST_KEY]
+    await problem.ends(OTHER)
+    await problem.ends(third)
+    assert list(problem.desk.open) == [FIRST_KEY]
+    await problem.ends(STREAM)
+    assert problem.desk.open == {}
+
+
 async def test_an_end_of_the_first_ends_the_page_and_the_other_wakes_nobody_again() -> None:
     problem = Problem()
     await problem.both()

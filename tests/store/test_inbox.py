@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from bot.clock import START, ManualClock
-from bot.domain.alert import Alert, RawRequest, group_name
+from bot.domain.alert import Alert, RawRequest, group_name, problem_name
 from bot.errors import AlertEnded, Conflict, ReadOnly, RequestTaken
 from bot.ports import Append, InboundDone, Work
 from bot.store.timeline import Store
@@ -201,6 +201,16 @@ async def test_an_alert_leads_to_the_incident_in_which_it_or_its_group_was_taken
     assert await store.related(["generic:unknown", "f1"]) == "incident/B"
     assert await store.related([name]) == "incident/B"
     assert await store.related([name.upper(), "generic:unknown"]) is None
+
+
+async def test_a_group_about_several_incidents_is_one_problem_and_nobodys_key(store: Store) -> None:
+    key = '{}:{alertname="FeatureStoreDown"}'
+    group = alert("firing").model_copy(update={"group_key": key})
+    await store.receive(raw("01A"))
+    done = InboundDone("01A", "accepted", "", (group,), ("incident/A", "incident/B"))
+    await store.append(Append(inbound=(done,)))
+    assert await store.related([problem_name(key)]) == "incident/A"
+    assert await store.related([group_name(hashlib.sha256(key.encode()).hexdigest())]) is None
 
 
 async def test_what_is_settled_is_off_the_list_alone_or_with_all_that_say_the_same(store: Store) -> None:
