@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import aiohttp
@@ -9,7 +10,7 @@ import pytest
 
 from bot.domain import entries as e
 from bot.domain.incident import Phase
-from tests.adapters.alerts.senders import ALIAS, SECRET, SENDERS, SHELL, Sender
+from tests.adapters.alerts.senders import ALIAS, DEPLOYED, SECRET, SENDERS, SHELL, Sender
 from tests.story.site import Site, site
 
 SECURITY = """\
@@ -21,7 +22,14 @@ SOURCES = """\
 sources:
   falco: {tokens: [{env: NEW}], environment: prod}
   mlflow: {secrets: [{env: NEW}]}
+  github: {secrets: [{env: NEW}], people: {ana-ruiz: U0ANA}}
 """
+
+
+def heard(text: str, folder: Path) -> str:
+    """Listen to them, under the policy as it is."""
+    del folder
+    return text.replace("sources:\n", SOURCES)
 
 
 def guarded(text: str, folder: Path) -> str:
@@ -81,3 +89,30 @@ async def test_a_change_of_the_registry_is_in_the_history_and_opens_nothing(tmp_
         assert await here.app.store.incidents() == []
         entries = [row.entry for row in await here.app.store.read("model/prod/fraud-scorer")]
         assert any(isinstance(one, e.ChangeNoticed) for one in entries)
+
+
+@pytest.mark.story
+async def test_whoever_github_says_deployed_the_bad_version_cannot_approve_its_rollback(tmp_path: Path) -> None:
+    async with site(tmp_path, config=heard, environ={"NEW": SECRET}) as here:
+        await here.released()
+        deployment = {**DEPLOYED["deployment"], "creator": {"login": "ana-ruiz", "type": "User"}}
+        assert (await send(here, SENDERS["github"], {**DEPLOYED, "deployment": deployment}))[0] == 202
+        while not (await here.app.world.ledger("model/prod/fraud-scorer")).changes:
+            await asyncio.sleep(0.02)
+        assert await here.alert() == 202
+        waiting = await here.until(Phase.WAITING)
+        assert waiting.plan is not None
+        assert waiting.plan.deployer == "U0ANA"
+        await here.card_shows("Waiting")
+        await here.slack.click("U0ANA", "approve")
+        while not (
+            refused := [
+                one.entry
+                for one in await here.app.store.read(waiting.stream)
+                if isinstance(one.entry, e.ApprovalRefused)
+            ]
+        ):
+            await asyncio.sleep(0.02)
+        assert refused[0].reason == "own_change"
+        assert refused[0].text.startswith("You deployed 42, so somebody else must approve.")
+        assert here.effects() == []
