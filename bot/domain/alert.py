@@ -106,6 +106,11 @@ class Alert(Value):
         return next((one for one in said if one), None)
 
     @property
+    def hint(self) -> str | None:
+        """Give what its sender wants it put together with, whatever tool tells of that."""
+        return self.labels.get("incident_hint") or None
+
+    @property
     def is_change(self) -> bool:
         """Say whether it tells of something that was done, such as a version that was shipped, and not of trouble."""
         return self.kind is Kind.CHANGE and self.status == "update"
@@ -160,6 +165,11 @@ class Parsed(Value):
 def same_name(text: str) -> str:
     """Give the form in which model names are compared: NFC, case kept, so look-alike letters never match."""
     return unicodedata.normalize("NFC", text)
+
+
+def hint_name(hint: str) -> str:
+    """Name what several tools call one incident: the label `incident_hint`, the same in each."""
+    return f"hint:{hashlib.sha256(hint.encode()).hexdigest()}"
 
 
 def problem_name(group_key: str) -> str:

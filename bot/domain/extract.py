@@ -25,21 +25,10 @@ MAX_DEPTH = 32
 MAX_TEXT = 4096
 MAX_LABELS = 128
 MAX_NAME = 200
-READ = frozenset(
-    {
-        *MODEL,
-        *VERSION,
-        *ENVIRONMENT,
-        *SLI,
-        *SEVERITY,
-        *DEPLOYER,
-        "alertname",
-        "summary",
-        "description",
-        "value",
-        "threshold",
-    }
-)
+READ = frozenset((
+    *MODEL, *VERSION, *ENVIRONMENT, *SLI, *SEVERITY, *DEPLOYER, "alertname", "summary", "description", "value", "threshold",
+    "incident_hint",
+))  # fmt: skip
 MAX_LINK = 2000
 NO_TIME = "0001-01-01"  # how Go writes a time that was never set
 FUTURE = timedelta(seconds=120)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from bot.domain import access, words
 from bot.domain import entries as e
-from bot.domain.alert import Alert, Kind, Parsed, RawRequest, Rejection, group_name
+from bot.domain.alert import Alert, Kind, Parsed, RawRequest, Rejection, group_name, hint_name
 from bot.domain.catalogue import Catalogue
 from bot.domain.incident import MAX_EPISODES, REOPEN_WITHIN, Incident, Phase, model_stream
 from bot.errors import AlertEnded, Conflict, Denied, NotFound, PayloadInvalid, RequestTaken, Unavailable
@@ -117,11 +117,12 @@ async def _completed(parsed: Parsed, raw: RawRequest, world: World) -> Parsed:
 
 
 async def _related(alert: Alert, world: World) -> Alert:
-    """Place what a pager says without a model where an earlier message about it, or its group's key, led."""
-    told_of_one = alert.kind is Kind.INCIDENT_UPDATE or "incident_id" in alert.extra
+    """Place what is said without a model where an earlier message about it, its group's key or its hint led."""
+    told_of_one = alert.kind is Kind.INCIDENT_UPDATE or "incident_id" in alert.extra or alert.hint
     if alert.model or not told_of_one:
         return alert
     names = [alert.fingerprint, *([group_name(key)] if (key := alert.extra.get("incident_key")) else [])]
+    names += [hint_name(alert.hint)] if alert.hint else []
     stream = await world.inbox.related(names)
     if stream is None:
         return alert

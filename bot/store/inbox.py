@@ -15,7 +15,7 @@ import orjson
 from pydantic import TypeAdapter
 from ulid import ULID
 
-from bot.domain.alert import Alert, RawRequest, group_name, problem_name
+from bot.domain.alert import Alert, RawRequest, group_name, hint_name, problem_name
 from bot.domain.value import canonical
 from bot.errors import AlertEnded, Conflict, LastgoodError, ReadOnly, RequestTaken
 from bot.ports import InboundDone
@@ -313,7 +313,9 @@ def _groups(done: InboundDone) -> list[tuple[str, str, str, str]]:
     """Give what a group is known by: to a pager by its key, where that means one incident, and to incidents that share a problem."""
     keys = dict.fromkeys(alert.group_key for alert in done.alerts if alert.group_key) if done.incidents else {}
     names = [group_name(hashlib.sha256(key.encode()).hexdigest()) for key in keys] if len(done.incidents) == 1 else []
-    return [(name, _ALWAYS, "firing", done.incidents[0]) for name in (*names, *map(problem_name, keys))]
+    hints = [one.hint for one in done.alerts if one.hint] if len(done.incidents) == 1 else []
+    found = dict.fromkeys((*names, *map(problem_name, keys), *map(hint_name, hints)))
+    return [(name, _ALWAYS, "firing", done.incidents[0]) for name in found]
 
 
 def _end(done: InboundDone) -> tuple[str, str, str, str, str]:

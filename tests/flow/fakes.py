@@ -11,7 +11,7 @@ from typing import Any, cast
 from adapters.alerts import alertmanager, generic
 from bot.clock import ManualClock
 from bot.domain import entries as e
-from bot.domain.alert import RawRequest, group_name, problem_name
+from bot.domain.alert import RawRequest, group_name, hint_name, problem_name
 from bot.domain.catalogue import Catalogue
 from bot.domain.entries import Recorded
 from bot.domain.incident import Incident
@@ -110,6 +110,7 @@ class Memory:
             known = {alert.fingerprint for alert in one.alerts} | {problem_name(key) for key in groups}
             if len(one.incidents) == 1:  # a key of several incidents means none of them
                 known |= {group_name(hashlib.sha256(key.encode()).hexdigest()) for key in groups}
+                known |= {hint_name(alert.hint) for alert in one.alerts if alert.hint}
             if one.incidents and known.intersection(names):
                 return one.incidents[0]
         return None

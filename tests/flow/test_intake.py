@@ -758,6 +758,20 @@ async def test_a_pager_joins_the_incident_of_the_group_it_was_paged_for() -> Non
     assert [alert.source for alert in incident.firing] == ["alertmanager", "pagerduty"]
 
 
+async def test_a_tool_that_names_no_model_is_placed_by_the_hint_another_gave() -> None:
+    intake = Senders()
+    await intake.told("generic", {**SENDERS["generic"].sample, "labels": {"incident_hint": "night-7"}})
+    nameless = {"fingerprint": "gateway", "status": "firing", "labels": {"incident_hint": "night-7"}}
+    done = await intake.told("generic", nameless)
+    incident = await intake.incident()
+    assert done is not None
+    assert (done.incidents, done.error) == ((incident.stream,), "")
+    assert done.alerts[0].model == incident.model
+    lost = await intake.told("generic", {**nameless, "fingerprint": "other", "labels": {"incident_hint": "night-8"}})
+    assert lost is not None
+    assert lost.incidents == ()
+
+
 async def test_of_another_group_a_pager_leads_nowhere() -> None:
     intake = Senders()
     await intake.sent("alertmanager", SENDERS["alertmanager"].body({**GROUP, "groupKey": "another"}))

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from bot.clock import START, ManualClock
-from bot.domain.alert import Alert, RawRequest, group_name, problem_name
+from bot.domain.alert import Alert, RawRequest, group_name, hint_name, problem_name
 from bot.errors import AlertEnded, Conflict, ReadOnly, RequestTaken
 from bot.ports import Append, InboundDone, Work
 from bot.store.timeline import Store
@@ -201,6 +201,14 @@ async def test_an_alert_leads_to_the_incident_in_which_it_or_its_group_was_taken
     assert await store.related(["generic:unknown", "f1"]) == "incident/B"
     assert await store.related([name]) == "incident/B"
     assert await store.related([name.upper(), "generic:unknown"]) is None
+
+
+async def test_what_several_tools_call_one_incident_leads_there(store: Store) -> None:
+    hinted = alert("firing").model_copy(update={"labels": {"incident_hint": "night-7"}})
+    await store.receive(raw("01A"))
+    await store.append(Append(inbound=(InboundDone("01A", "accepted", "", (hinted, hinted), ("incident/A",)),)))
+    assert await store.related([hint_name("night-7")]) == "incident/A"
+    assert await store.related([hint_name("night-8")]) is None
 
 
 async def test_a_group_about_several_incidents_is_one_problem_and_nobodys_key(store: Store) -> None:
