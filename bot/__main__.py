@@ -238,7 +238,13 @@ def check(json: Json = False) -> None:
 
 
 @app.command()
-def doctor(json: Json = False) -> None:
+def doctor(
+    *,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Instead of lastgood.yaml, or of what LASTGOOD_CONFIG names.")
+    ] = None,
+    json: Json = False,
+) -> None:
     """Ask the outside what `check` cannot: Slack, PagerDuty, senders, metrics, the clock.
 
     Nothing is changed. Each line that is not well says what to do.
@@ -250,7 +256,7 @@ def doctor(json: Json = False) -> None:
     from bot.config import environment
     from bot.doctor import examined
 
-    found = asyncio.run(examined(environment()))
+    found = asyncio.run(examined(environment().reading(config)))
     well = all(one.ok for one in found)
     if json:
         as_json({"ok": well, "checks": [one.as_json() for one in found]})
@@ -258,6 +264,8 @@ def doctor(json: Json = False) -> None:
         for one in found:
             mark = {True: "✓", False: "✗", None: "?"}[one.ok]
             out(terminal.wrapped(f"{mark} {one.name:<20}", f"{one.detail}.{f' {one.mend}' if one.mend else ''}"))
+        count = {ok: sum(one.ok is ok for one in found) for ok in (False, None, True)}
+        out(f"{count[False]} to mend, {count[None]} cannot tell, {count[True]} ok.")
     if not well:
         raise typer.Exit(1)
 

@@ -135,6 +135,13 @@ class Settings:
                 raise wrong(f"{name}_FILE", f"{where} is not UTF-8") from error
         return self.environ.get(name) or None
 
+    def reading(self, config: Path | None) -> Settings:
+        """Give the same with another configuration file, unchanged without one."""
+        if config is None:
+            return self
+        rest = {name: value for name, value in self.environ.items() if name != "LASTGOOD_CONFIG_FILE"}
+        return Settings({**rest, "LASTGOOD_CONFIG": str(config)})
+
     def __repr__(self) -> str:
         """Show no value."""
         return "Settings(…)"

@@ -13,7 +13,6 @@ from bot.errors import LastgoodError
 from bot.terminal import as_json, out, tell
 
 if TYPE_CHECKING:  # types only: importing these would make every command wait
-    from bot.config import Settings
     from bot.domain.model import Model
 
 slo_app = typer.Typer(help="Write rules for Prometheus and a route for Alertmanager.", no_args_is_help=True)
@@ -43,7 +42,7 @@ def slo_generate(
     from bot.config import environment, load
     from bot.report.slo import Remark, generate
 
-    file = load(_chosen(environment(), config)).file
+    file = load(environment().reading(config)).file
     found = generate(_asked_for(file.models, model), file.web.public_url)
     _write(folder, found.files)
     left = [] if model else _left(folder, found.files)
@@ -60,15 +59,6 @@ def slo_generate(
         tell(terminal.wrapped("· ", f"{one.about}: {one.text}" if one.about else one.text))
     for name in left:
         tell(terminal.wrapped("· ", f"{folder / name}: nothing of the configuration makes it any more. Remove it."))
-
-
-def _chosen(settings: Settings, config: Path | None) -> Settings:
-    from bot.config import Settings as Chosen
-
-    if config is None:
-        return settings
-    rest = {name: value for name, value in settings.environ.items() if name != "LASTGOOD_CONFIG_FILE"}
-    return Chosen({**rest, "LASTGOOD_CONFIG": str(config)})
 
 
 def _asked_for(models: Mapping[str, Model], name: str) -> Mapping[str, Model]:

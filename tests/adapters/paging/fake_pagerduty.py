@@ -156,7 +156,7 @@ class FakePagerDuty:
 
     def answer(self, asked: Asked) -> Reply:
         self.asked.append(asked)
-        if asked.path.split("/")[1] not in ("oncalls", "incidents", "users", "webhook_subscriptions"):
+        if asked.path.split("/")[1] not in ("oncalls", "incidents", "users", "webhook_subscriptions", "abilities"):
             return _no(404, f"{asked.method} {asked.path}")
         if asked.headers.get("Authorization") != f"Token token={self.token}":
             return _no(401, "token")
@@ -169,6 +169,8 @@ class FakePagerDuty:
     def _done(self, asked: Asked) -> Reply:
         if asked.path == "/oncalls":
             return self._oncalls(asked)
+        if asked.path == "/abilities":
+            return Reply(200, json.dumps({"abilities": ["teams"]}))
         if asked.path == "/webhook_subscriptions":
             return Reply(200, json.dumps({"webhook_subscriptions": self.subscriptions}))
         if asked.path == "/users":
