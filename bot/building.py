@@ -92,8 +92,7 @@ class Builder:
 
     def desk(self, pager: Pager | None) -> PagerDesk | None:
         """Give the pager as what writes into its incidents, None when it cannot, or has neither token nor routing key."""
-        may = isinstance(pager, PagerDesk) and (pager.pages or bool(self._settings.get("PAGERDUTY_TOKEN")))
-        return pager if may and isinstance(pager, PagerDesk) else None
+        return pager if isinstance(pager, PagerDesk) and (pager.pages or pager.writes) else None
 
     def _made(self, port: str, name: str, keys: dict[str, Any] | None, called: str = "") -> Any:
         kind = loading.load(port, name)

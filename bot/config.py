@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bot.crosscheck import problems_of, warnings_of
 from bot.domain.catalogue import Catalogue
@@ -28,6 +28,7 @@ from bot.store.place import place_of
 from bot.yaml_file import Source, read
 
 Address = Annotated[str, Field(pattern=r"^https?://[^/\s]+")]
+FieldName = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 
 
 class SlackConfig(Value):
@@ -66,16 +67,45 @@ class SigninConfig(Value):
     client_secret: Credential
 
 
+class FieldNames(Value):
+    """By our fact, the name of the account's custom field it is written into; a fact that is left out is not written.
+
+    `from` and `to` are the versions of the plan, `incident` is our incident's id, `outcome` how it closed.
+    """
+
+    model_config = {**Value.model_config, "populate_by_name": True}
+
+    model: FieldName | None = None
+    environment: FieldName | None = None
+    from_: FieldName | None = Field(default=None, alias="from")
+    to: FieldName | None = None
+    incident: FieldName | None = None
+    outcome: FieldName | None = None
+
+    @model_validator(mode="after")
+    def _one_each(self) -> FieldNames:
+        named = self.model_dump(by_alias=True, exclude_none=True)
+        for fact, field in named.items():
+            if same := [other for other in named if other != fact and named[other] == field]:
+                message = f"{field} is to hold both {fact} and {same[0]}; give each a field of its own"
+                raise ValueError(message)
+        return self
+
+
 class PagerDutyConfig(Value):
     """That PagerDuty is asked who is on call, and the address of the PagerDuty user Lastgood speaks as.
 
     `routing_key` is that of an Events API v2 integration: where to page when a rule says `tell: page`, and where changes go.
+    `status_updates` tells the stakeholders of an incident PagerDuty brought, by e-mail, when its rollback begins, how it
+    turned out and how it closed. `custom_fields` says which custom fields of such an incident hold our facts.
     """
 
     model_config = {**Value.model_config, "populate_by_name": True}
 
     from_: str = Field(alias="from")
     routing_key: Credential | None = None
+    status_updates: bool = False
+    custom_fields: FieldNames = FieldNames()
 
 
 class HeartbeatConfig(Value):

@@ -53,11 +53,10 @@ def _adapters(site: Site) -> Iterator[Problem]:
     ):
         for name, keys in site.section(section).items():
             yield from _keys(site.source, port, name, (section, name), keys)
-    paging = site.section("pagerduty")
-    if {"from"} <= paging.keys() <= {"from", "routing_key"} and isinstance(
-        paging["from"], str
-    ):  # else it is a complaint already
-        yield from _keys(site.source, "paging", "pagerduty", ("pagerduty",), paging)
+    if isinstance(
+        address := site.section("pagerduty").get("from"), str
+    ):  # the other keys are held to the file's own shape
+        yield from _keys(site.source, "paging", "pagerduty", ("pagerduty",), {"from": address})
     for model, environment, said in site.places():
         for name, target in keys_of(said, "targets").items():
             path = ("models", model, "environments", environment, "targets", name)
@@ -502,15 +501,18 @@ def _place_of(credential: Mapping[str, Any]) -> str:
 
 
 def _of_paging(site: Site, present: Present) -> Iterator[Problem]:
-    token = present("PAGERDUTY_TOKEN")
+    paging = site.section("pagerduty")
+    lacks = ["PAGERDUTY_TOKEN is not set"] if not present("PAGERDUTY_TOKEN") else []
+    for key in ("status_updates", "custom_fields"):
+        if lacks and paging.get(key):
+            message = f"{words.listed(lacks)}, so nothing is written into PagerDuty's incidents"
+            yield warning(site.source, ("pagerduty", key), message)
+    lacks += ["there is no `pagerduty: {from: …}`"] if not paging else []
     for name in site.section("models"):
         policy = dig(site.source.content, "models", name, "owner", "escalation_policy")
-        if isinstance(policy, str):
-            why = "yet: paging comes with a later version" if token else ": PAGERDUTY_TOKEN is not set"
-            message = f"{policy} pages nobody{' ' * token}{why}"
+        if isinstance(policy, str) and lacks:
+            message = f"{policy} is never asked in: {words.listed(lacks)}"
             yield warning(site.source, ("models", name, "owner", "escalation_policy"), message)
-    lacks = ["PAGERDUTY_TOKEN is not set"] if not token else []
-    lacks += ["there is no `pagerduty: {from: …}`"] if not site.section("pagerduty") else []
     for name, role in site.section("roles").items():
         asked = [one for kind in PAGED for one in names_of(role, kind)]
         if asked and lacks:

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -407,19 +407,56 @@ class Pager(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Paged:
-    """How an incident stands in the pager: triggered, acknowledged or resolved, and what its notes say."""
+    """How an incident stands in the pager: triggered, acknowledged or resolved, what its notes say, and who is in it.
+
+    `asked` has the pager's ids of the people and escalation policies that were asked in or have it; None when the pager
+    does not say whom it asked in.
+    """
 
     status: str
     notes: tuple[str, ...]
+    asked: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whom a pager asks in, by the pager's own id."""
+
+    kind: Literal["user", "escalation_policy"]
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of something that was sent: done, refused and why, or unknown because nobody answered."""
+
+    state: Literal["done", "refused", "unknown"]
+    why: str = ""
 
 
 @runtime_checkable
 class PagerDesk(Protocol):
-    """Writes into the pager's incidents, and pages. Every method raises Unavailable when nobody knows whether it was done."""
+    """Writes into the pager's incidents, and pages.
+
+    A method that gives nothing raises Unavailable when nobody knows whether it was done. One that gives `Written` says
+    so there, and raises Unavailable only when nothing was done: then it may be tried again.
+    """
 
     @property
     def pages(self) -> bool:
         """Say whether it can open incidents of its own and show changes."""
+
+    @property
+    def writes(self) -> bool:
+        """Say whether it can look at the pager's incidents and write into them."""
+
+    @property
+    def updates(self) -> bool:
+        """Say whether stakeholders are told how a rollback stands."""
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """Give the pager's name of the field that holds a fact of ours, by the fact."""
 
     async def page(self, key: str, summary: str, severity: str, details: Mapping[str, str]) -> None:
         """Open an incident known by `key`; with a key that is open it changes nothing."""
@@ -438,6 +475,18 @@ class PagerDesk(Protocol):
 
     async def note(self, incident: str, text: str) -> None:
         """Add a note. Done twice there are two: look before it is done again."""
+
+    async def update(self, incident: str, text: str) -> Written:
+        """Tell the incident's stakeholders. Done twice they hear it twice, and nothing shows that they did."""
+
+    async def person(self, email: str) -> str | None:
+        """Give the pager's id of the person with this address, None when it knows nobody of that address. Raises Unavailable."""
+
+    async def ask(self, incident: str, target: Target, text: str) -> Written:
+        """Ask somebody in. Done twice they are asked twice: look before it is done again."""
+
+    async def fill(self, incident: str, values: Mapping[str, str]) -> Written:
+        """Set fields by the pager's names, all or none; doing it again changes nothing."""
 
 
 @runtime_checkable

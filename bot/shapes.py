@@ -23,6 +23,7 @@ _PATTERNS = {
     r"^[A-Z0-9]{1,32}$": "is no PagerDuty id; it looks like PUS0KTE, from the end of its page's address",
     r"^[CG][A-Z0-9]+$": "is no channel id; it looks like C0INCIDENTS, from the channel's details in Slack",
     r"^([01][0-9]|2[0-3]):[0-5][0-9]$": "is no time of day; write 18:00",
+    r"^[a-z0-9_]+$": "is no name of a custom field; it holds small letters, digits and underscores, as its page in PagerDuty shows it",
     r"^https?://[^/\s]+": "is no address; it begins with http:// or https://",
 }
 _KINDS = {

@@ -517,7 +517,7 @@ def test_mistakes_of_every_kind_are_listed_together_in_the_order_of_the_files(fi
         ("[{env: ALERT_TOKEN}]}\nmetrics", "[{env: ABSENT}]}\nmetrics", "sources.generic: ABSENT is empty, so /hooks/generic answers 503"),
         ("[{env: ALERT_TOKEN}]}\nmetrics", "[{env: ALERT_TOKEN}, {env: NEXT}]}\nmetrics", "sources.generic: NEXT is empty, so that token opens nothing"),
         ("[{env: ALERT_TOKEN}]}\nmetrics", "[{file: absent.txt}]}\nmetrics", "sources.generic: absent.txt is empty, so /hooks/generic answers 503"),
-        ("{member: U0PRIYA, escalate_to: boss}", "{member: U0PRIYA, escalation_policy: PX}", "models.fraud-scorer.owner.escalation_policy: PX pages nobody: PAGERDUTY_TOKEN is not set"),
+        ("{member: U0PRIYA, escalate_to: boss}", "{member: U0PRIYA, escalation_policy: PX}", "models.fraud-scorer.owner.escalation_policy: PX is never asked in: PAGERDUTY_TOKEN is not set and there is no `pagerduty: {from: …}`"),
         ("version: 1\n", "version: 1\napi: {tokens: [{name: ci, env: CI}]}\n", "api.tokens[0]: CI is empty, so that token opens nothing"),
         ("version: 1\n", "version: 1\nsignin: {issuer: 'https://id.example', client_id: x, client_secret: {env: OIDC}}\n", "signin.client_secret: OIDC is empty, so nobody can sign in"),
         ("version: 1\n", "version: 1\nsignin: {issuer: 'https://id.example', client_id: x, client_secret: {file: absent.txt}}\n", "signin.client_secret: absent.txt is empty, so nobody can sign in"),
@@ -542,12 +542,43 @@ def test_no_rule_is_called_unreachable_that_a_persons_request_reaches(files: Fil
     assert (files.site(rule).said, files.warnings) == ([], [])
 
 
-def test_an_escalation_policy_never_pages_in_this_version(files: Files) -> None:
+POLICY = ("{member: U0PRIYA, escalate_to: boss}", "{member: U0PRIYA, escalation_policy: PX}")
+
+
+def test_an_escalation_policy_without_a_pager_to_ask_it_is_a_warning(files: Files) -> None:
     files.environ["PAGERDUTY_TOKEN"] = "x"
-    files.site(("{member: U0PRIYA, escalate_to: boss}", "{member: U0PRIYA, escalation_policy: PX}"))
+    files.site(POLICY)
     assert files.warnings == [
-        "models.fraud-scorer.owner.escalation_policy: PX pages nobody yet: paging comes with a later version"
+        "models.fraud-scorer.owner.escalation_policy: PX is never asked in: there is no `pagerduty: {from: …}`"
     ]
+    files.site(POLICY, ("version: 1\n", "version: 1\npagerduty: {from: bot@example.com}\n"))
+    assert files.warnings == []
+
+
+@pytest.mark.parametrize("keys", ["status_updates: true", "custom_fields: {model: ml_model}"])
+def test_what_is_to_be_written_into_pagerduty_without_a_token_is_a_warning(files: Files, keys: str) -> None:
+    section = ("version: 1\n", f"version: 1\npagerduty: {{from: bot@example.com, {keys}}}\n")
+    files.site(section)
+    said = f"pagerduty.{keys.partition(':')[0]}: PAGERDUTY_TOKEN is not set, so nothing is written into PagerDuty's incidents"
+    assert (files.said, files.warnings) == ([], [said])
+    files.environ["PAGERDUTY_TOKEN"] = "x"
+    files.site(section)
+    assert files.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("custom_fields: {modle: x}", "pagerduty.custom_fields.modle: unknown key. Did you mean `model`?"),
+        ("custom_fields: {from: Bad Version}", "pagerduty.custom_fields.from: `Bad Version` is no name of a custom field; it holds small letters, digits and underscores, as its page in PagerDuty shows it."),
+        ("custom_fields: {from: x, to: x}", "pagerduty.custom_fields: x is to hold both from and to; give each a field of its own."),
+        ("status_updates: 7", "pagerduty.status_updates: must be true or false."),
+    ],
+)  # fmt: skip
+def test_what_pagerduty_is_to_hold_is_checked(files: Files, keys: str, said: str) -> None:
+    files.environ["PAGERDUTY_TOKEN"] = "x"
+    files.site(("version: 1\n", f"version: 1\npagerduty: {{from: bot@example.com, {keys}}}\n"))
+    assert files.said == [said]
 
 
 def test_an_empty_folder_of_runbooks_is_a_warning(files: Files) -> None:

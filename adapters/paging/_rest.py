@@ -21,12 +21,16 @@ BASE = "https://api.pagerduty.com"
 TIMEOUT = 8  # seconds for connecting, and for each read: the client's own bound, behind our deadline
 AT_ONCE = 4  # questions without an answer; PagerDuty asks to be asked one after the other
 # What the client raises beside its own Error; whatever else ends the thread is an answer that never comes.
-_BROKEN = (pagerduty.UrlError, httpx2.HTTPError, httpx2.InvalidURL, OSError, RuntimeError, ValueError)
+_BROKEN = (httpx2.HTTPError, OSError, RuntimeError, ValueError)
 Secret = Callable[[str], str | None]
 Params = Mapping[str, int | Sequence[str]]
 
 
-class Dropped(Unavailable):
+class Unanswered(Unavailable):
+    """It was sent, and nobody knows whether it was done."""
+
+
+class Dropped(Unanswered):
     """PagerDuty closed the connection."""
 
 
@@ -48,6 +52,14 @@ class Rest:
         self._client: pagerduty.RestApiV2Client | None = None
         self._unusable = "PagerDuty is not open"
         self._out = 0
+
+    @property
+    def has_token(self) -> bool:
+        """Say whether a token is set; a file that cannot be read is for the first question to complain about."""
+        try:
+            return bool(self._secret("PAGERDUTY_TOKEN"))
+        except ConfigError:
+            return True
 
     def open(self) -> None:
         """Make the client. What is wrong with its settings is said by the first question."""
@@ -87,7 +99,8 @@ class Rest:
     async def send(self, method: str, path: str, body: Mapping[str, Any]) -> Answer:
         """Write with PUT or POST, once; give the answer, whatever its status.
 
-        Raises Dropped, or Unavailable, and then nobody knows whether it was done: read before it is done again.
+        Raises Unanswered when nobody knows whether it was done: read before it is done again. Raises Unavailable, of no
+        finer kind, when nothing was sent.
         """
         return await self._asked(method, path, {"json": dict(body)})
 
@@ -144,8 +157,10 @@ def _outcome(
         return _heard(calls[method](path, **content))
     except pagerduty.Error as error:
         return _lost(error.__cause__) if error.response is None else _heard(error.response)
+    except (pagerduty.UrlError, httpx2.InvalidURL):
+        return Unavailable("PAGERDUTY_API_URL leads nowhere")
     except _BROKEN:
-        return Unavailable("PagerDuty's answer could not be read")
+        return Unanswered("PagerDuty's answer could not be read")
 
 
 def _heard(response: httpx2.Response) -> Answer:
@@ -162,8 +177,10 @@ def _seconds(text: str) -> float | None:
 
 def _lost(cause: BaseException | None) -> Unavailable:
     match cause:
-        case httpx2.TimeoutException():
+        case httpx2.ConnectTimeout() | httpx2.PoolTimeout():
             return Unavailable("PagerDuty did not answer")
+        case httpx2.TimeoutException():
+            return Unanswered("PagerDuty did not answer")
         case httpx2.ConnectError() if "CERTIFICATE_VERIFY_FAILED" in str(cause):
             return Unavailable("PagerDuty's certificate is not trusted here (PAGERDUTY_CA_FILE names who signed it)")
         case httpx2.ConnectError():

@@ -35,12 +35,16 @@ class PagerDutyConfig(BaseModel):
     """`from` is the address of a PagerDuty user: whoever the account's key acts for.
 
     `routing_key` is that of an Events API v2 integration: where to page when a rule says `tell: page`, and where changes go.
+    With `status_updates` those who subscribed to an incident are told how its rollback stands. `custom_fields` says, by our
+    fact, in which custom field of the account it is written.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     from_: str = Field(alias="from", min_length=3)
     routing_key: Credential | None = None
+    status_updates: bool = False
+    custom_fields: dict[str, str] = Field(default_factory=dict)
 
 
 class _Named(BaseModel):
@@ -116,6 +120,8 @@ class PagerDuty(Incidents, Events):
         """Ask as the user of `config`; nothing is opened yet."""
         self._clock, self._log = context.clock, context.log
         self._rest = Rest(config.from_, context.secret)
+        self._sender, self._requester = config.from_, None
+        self._updates, self._fields = config.status_updates, MappingProxyType(config.custom_fields)
         self._routing_key, self._secrets = config.routing_key, context.secret
         self._breaker, self._writing = Breaker(context.clock), Breaker(context.clock)
         self._known: dict[Key, Known] = {}

@@ -16,7 +16,7 @@ from bot.flow.acts import ACTS, CLAIM_WINDOW, break_glass, decide, no, only_show
 from bot.flow.authorizers import objection, opinions
 from bot.flow.facts import judge, overtaken
 from bot.flow.locks import by_itself, forbidden, locked
-from bot.flow.people import breakers, counting, holders, spoken, standings, unsigned, warm, who_can, who_could
+from bot.flow.people import asks_in, breakers, counting, holders, spoken, standings, unsigned, warm, who_can, who_could
 from bot.flow.targets import joined, moved, rewritten
 from bot.flow.world import Later, Outcome, Step, World, write
 
@@ -105,7 +105,7 @@ async def _escalated(incident: Incident, decision: e.PolicyDecided, plan: Plan, 
 async def _paged(incident: Incident, decision: e.PolicyDecided, plan: Plan, world: World) -> e.Entry:
     model = world.catalogue.models.get(incident.model)
     policy = (model.owner.escalation_policy if model else None) or ""
-    due = (
+    due = await asks_in(incident, world) or (
         f"A page to escalation policy {policy} is due, and no pager sends it: somebody must."
         if policy
         else f"A page is due, and {incident.model} names no escalation policy: set models.{incident.model}.owner.escalation_policy."

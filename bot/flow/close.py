@@ -14,6 +14,7 @@ from bot.domain.plan import Plan
 from bot.flow.aftermath import ended, figures
 from bot.flow.facts import OWN, snoozed
 from bot.flow.locks import by_itself, releases
+from bot.flow.people import asks_in
 from bot.flow.samples import sample
 from bot.flow.world import Later, Outcome, Step, World, write
 
@@ -130,7 +131,9 @@ async def stuck(incident: Incident, world: World) -> Outcome:
     if now < due:
         return Later(due)
     holder = f"{words.person(incident.taken_by)} has it." if incident.taken_by else "Nobody has taken it."
-    reason = f"Still waiting for a person, {words.span(now - incident.since)}. {holder}"
+    first = not incident.escalations and incident.taken_by is None
+    asked = await asks_in(incident, world) if first else ""
+    reason = f"Still waiting for a person, {words.span(now - incident.since)}. {holder} {asked}".strip()
     escalated = e.IncidentEscalated(reason=reason)
     return Step((write(incident, escalated),), given={incident.stream: incident.epoch})
 

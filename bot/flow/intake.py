@@ -292,8 +292,8 @@ def _more(known: Incident, heard: list[Alert], told: list[Alert]) -> tuple[Write
 
 
 def _is_ours(alert: Alert) -> bool:
-    """Say whether it is the echo of a note that Lastgood wrote."""
-    return OWN_MARK in alert.extra.get("content", "")
+    """Say whether it is the echo of a note, a status update or a request that Lastgood wrote."""
+    return any(OWN_MARK in alert.extra.get(name, "") for name in ("content", "message"))
 
 
 def _relapsed(known: Incident, world: World) -> bool:

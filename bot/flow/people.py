@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from bot.domain import access, proof, words
-from bot.domain.incident import Incident
+from bot.domain.incident import Incident, Phase
 from bot.domain.orders import LENT, LOGINS, Orders
 from bot.domain.person import Membership, Person
 from bot.domain.press import Order, Press
@@ -122,6 +122,37 @@ async def holders(names: Sequence[str], incident: Incident, world: World) -> tup
     sources = dict.fromkeys(source for role in roles for source in role.sources)
     found = await asyncio.gather(*(world.directory.people(source) for source in sources))
     return tuple(dict.fromkeys(one for people in found for one in people))
+
+
+def paged(incident: Incident) -> tuple[str, ...]:
+    """Give the pager's names of the incidents whose alerts belong here."""
+    alerts = [one for one in incident.alerts.values() if one.source == "pagerduty" and "merged" not in one.flags]
+    return tuple(dict.fromkeys(one.extra["incident_id"] for one in alerts if "incident_id" in one.extra))
+
+
+async def next_in(incident: Incident, world: World) -> tuple[str, tuple[str, ...]]:
+    """Give whom to ask in when nobody acts: the owner's escalation policy, or in its place at most three people.
+
+    Those are the people a waiting plan was escalated to, else whoever holds the owner's `escalate_to`.
+    """
+    model = world.catalogue.models.get(incident.model)
+    if model is None:
+        return "", ()
+    if model.owner.escalation_policy:
+        return model.owner.escalation_policy, ()
+    decision = incident.decision
+    told = decision.escalate_to if decision is not None and incident.phase is Phase.WAITING else ""
+    role = told if told in incident.escalated and told else model.owner.escalate_to
+    return "", (await holders([role], incident, world))[:NAMED] if role else ()
+
+
+async def asks_in(incident: Incident, world: World) -> str:
+    """Say who is asked into the pager's incident now that nobody acted; an empty text when no pager can, or nobody is known."""
+    if world.desk is None or not world.desk.writes or not paged(incident):
+        return ""
+    policy, people = await next_in(incident, world)
+    who = f"escalation policy {policy}" if policy else words.people(people)
+    return f"Next: the pager asks {who} in." if who else ""
 
 
 async def who_could(user: str, incident: Incident, world: World) -> str:

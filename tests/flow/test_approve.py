@@ -27,6 +27,7 @@ from bot.flow.people import spoken
 from bot.ports import Append
 from tests.flow.corridor import ALONE, ROLES, STREAM, Corridor
 from tests.flow.fakes import Memory
+from tests.flow.pagers import PAGED, Desk
 
 
 async def waiting(**changes: Any) -> tuple[Corridor, str]:
@@ -388,6 +389,16 @@ async def test_who_can_is_reminded_then_the_next_people_are_told_then_a_page_is_
         == f"Plan {short} waits for 6\u00a0min now {so_far} A page to escalation policy PUS0KTE is due, and no pager sends it: somebody must."
     )
     assert (await here.incident(stream)).escalated == ("boss", "")
+
+
+@pytest.mark.parametrize("pager", [True, False], ids=["a policy", "the people told before"])
+async def test_where_the_pager_brought_it_a_page_that_is_due_says_whom_the_pager_asks_in(pager: bool) -> None:  # noqa: FBT001  a case
+    here, stream = await escalating(pager=pager)
+    here.world = replace(here.world, desk=Desk())
+    here.memory.put(stream, e.AlertsJoined(alerts=(PAGED,)))
+    await here.run(stream, 370)
+    who = "escalation policy PUS0KTE" if pager else "<@U0INES>"
+    assert here.last(stream, e.PlanEscalated).reason.endswith(f"Next: the pager asks {who} in.")
 
 
 async def test_a_page_that_has_nowhere_to_go_says_what_to_set() -> None:

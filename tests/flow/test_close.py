@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from bot.domain import entries as e
 from bot.domain.alert import Severity
 from bot.domain.incident import Phase
+from bot.domain.model import Owner
 from bot.flow.path import advance
 from tests.flow.corridor import STREAM, Corridor
+from tests.flow.pagers import PAGED, Desk
 
 NOTIFY = ({"id": "tell", "mode": "notify"},)
 
@@ -169,6 +172,33 @@ async def test_what_is_stuck_is_said_again_and_again_and_never_closes_after_a_cl
         "Still waiting for a person, 50\N{NO-BREAK SPACE}min. Nobody has taken it."
     )
     assert len(await here.held()) == 2
+
+
+@pytest.mark.parametrize(
+    ("taken", "writes", "asks"),
+    [(False, True, [True, False]), (True, True, [False, False]), (False, False, [False, False])],
+)
+async def test_whom_the_pager_asks_in_is_said_once_where_it_brought_the_incident_and_nobody_has_it(
+    taken: bool,  # noqa: FBT001  a case
+    writes: bool,  # noqa: FBT001  a case
+    asks: list[bool],
+) -> None:
+    here = Corridor()
+    desk = Desk()
+    desk.writes = writes
+    models = {
+        name: one.but(owner=Owner(escalation_policy="PUS0KTE")) for name, one in here.world.catalogue.models.items()
+    }
+    here.world = replace(here.world, desk=desk, catalogue=replace(here.world.catalogue, models=models))
+    here.meter.value = 0.5
+    stream = await here.rolled()
+    here.memory.put(stream, e.AlertsJoined(alerts=(PAGED,)))
+    await here.run(stream, 60, until=Phase.STUCK)
+    if taken:
+        assert (await here.press("U0ANA", "take", stream)).ok
+    await here.run(stream, 5 * 60 + 15 * 60)
+    told = [one.sentence() for one in here.entries(stream) if isinstance(one, e.IncidentEscalated)]
+    assert [one.endswith("Next: the pager asks escalation policy PUS0KTE in.") for one in told] == asks
 
 
 async def test_each_time_it_is_stuck_the_first_word_comes_after_five_minutes() -> None:

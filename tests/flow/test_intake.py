@@ -816,13 +816,17 @@ async def test_a_merge_ends_nothing_and_a_note_is_told(kind: str, data: Any, sai
     assert intake.memory.streams[incident.stream][-1].entry.sentence() == said
 
 
-async def test_a_note_of_our_own_is_not_told_back() -> None:
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("annotated", "content"), ("status_update_published", "message"), ("responder.added", "message")],
+)
+async def test_what_we_wrote_ourselves_is_not_told_back(kind: str, said: str) -> None:
     intake = Senders()
     await intake.sent("alertmanager", SENDERS["alertmanager"].body())
     await intake.told("pagerduty")
     await intake.told(
         "pagerduty",
-        event("incident.annotated", {"incident": {"id": "Q7INCIDENT"}, "content": "Traffic moved. [lastgood:01K]"}),
+        event(f"incident.{kind}", {"incident": {"id": "Q7INCIDENT"}, said: "Traffic moved. [lastgood:01K]"}),
     )
     assert intake.types((await intake.incident()).stream) == ["incident.opened", "alerts.joined"]
 

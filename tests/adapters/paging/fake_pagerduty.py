@@ -1,4 +1,4 @@
-"""A fake PagerDuty on loopback, over TLS: on-calls, incidents, their alerts and notes, as its OpenAPI description has them.
+"""A fake PagerDuty on loopback, over TLS: on-calls, incidents and what is written into them, as its OpenAPI description has it.
 
 It is strict about every word of a question and every member of a body, and it is no proof of what PagerDuty itself does.
 """
@@ -72,7 +72,10 @@ class FakePagerDuty:
         self.shifts: list[dict[str, Any]] = []
         self.asked: list[Asked] = []
         self.subscriptions: list[dict[str, Any]] = []
-        self.incidents: dict[str, dict[str, Any]] = {}  # by id: status, notes, alerts
+        self.incidents: dict[str, dict[str, Any]] = {}  # by id: status, notes, alerts; updates, asked, fields
+        self.fields = {"ml_model", "bad_version", "good_version", "lastgood_incident"}
+        self.responders: int | None = 200  # the answer to a responder request; None never shows whom it asked
+        self.assigned: list[str] = []
         self.faults: deque[Fault] = deque()
         self.hung = threading.Event()
         self.ca = ""
@@ -183,7 +186,8 @@ class FakePagerDuty:
             return _no(404, "Not Found")
         match asked.method, rest:
             case "GET", []:
-                return Reply(200, json.dumps({"incident": {"id": name, "type": "incident", "status": found["status"]}}))
+                shown = {"id": name, "type": "incident", "status": found["status"], **self._responders(found)}
+                return Reply(200, json.dumps({"incident": shown}))
             case "PUT", []:
                 if found["status"] == "resolved":
                     return _no(400, "Incident Already Resolved")
@@ -199,7 +203,40 @@ class FakePagerDuty:
                 return Reply(200, json.dumps({"note": {"id": str(len(found["notes"])), "content": found["notes"][-1]}}))
             case "GET", ["alerts"]:
                 return Reply(200, json.dumps({"alerts": found["alerts"], "limit": 100, "offset": 0, "more": False}))
+        return self._written(asked, found, rest)
+
+    def _written(self, asked: Asked, found: dict[str, Any], rest: list[str]) -> Reply:
+        match asked.method, rest:
+            case "POST", ["status_updates"]:
+                found.setdefault("updates", []).append(asked.body["message"])
+                return Reply(200, json.dumps({"status_update": {"id": "PSU", "message": asked.body["message"]}}))
+            case "POST", ["responder_requests"] if self.responders in (200, None):
+                targets = [one["responder_request_target"] for one in asked.body["responder_request_targets"]]
+                found.setdefault("asked", []).extend(targets)
+                return Reply(200, json.dumps({"responder_request": {"message": asked.body["message"]}}))
+            case "POST", ["responder_requests"]:
+                return _no(self.responders or 500, "Account does not have the ability")
+            case "PUT", ["custom_fields", "values"]:
+                values = {one["name"]: one["value"] for one in asked.body["custom_fields"]}
+                if odd := sorted(values.keys() - self.fields):
+                    why = {"message": "Invalid Input Provided", "code": 2001, "errors": [f"{odd[0]} does not exist"]}
+                    return Reply(400, json.dumps({"error": why}))
+                found.setdefault("fields", {}).update(values)
+                return Reply(200, json.dumps({"custom_fields": asked.body["custom_fields"]}))
         return _no(405, asked.method)
+
+    def _responders(self, found: dict[str, Any]) -> dict[str, Any]:
+        if self.responders is None:
+            return {}
+        targets = [
+            {"responder_request_target": {**one, "type": one["type"].removesuffix("_reference")}}
+            for one in found.get("asked", [])
+        ]
+        return {
+            "responder_requests": [{"responder_request_targets": [one]} for one in targets],
+            "incidents_responders": [],
+            "assignments": [{"assignee": {"id": one, "type": "user_reference"}} for one in self.assigned],
+        }
 
     def _oncalls(self, asked: Asked) -> Reply:
         now = self.clock.now()
@@ -302,6 +339,41 @@ SCHEMAS: Mapping[str, Mapping[str, Any]] = {
             "properties": {"content": {"type": "string", "minLength": 1, "maxLength": 25000}},
         }},
     },
+    "POST /incidents/{id}/status_updates": {
+        "type": "object", "required": ["message"], "additionalProperties": False,
+        "properties": {
+            "message": {"type": "string", "minLength": 1, "maxLength": 25000},
+            "subject": {"type": "string", "minLength": 1, "maxLength": 1024},
+            "html_message": {"type": "string", "minLength": 1, "maxLength": 25000},
+        },
+    },
+    "POST /incidents/{id}/responder_requests": {
+        "type": "object", "required": ["requester_id", "message", "responder_request_targets"], "additionalProperties": False,
+        "properties": {
+            "requester_id": {"type": "string", "minLength": 1, "maxLength": 32},
+            "message": {"type": "string", "minLength": 1, "maxLength": 25000},
+            "responder_request_targets": {"type": "array", "minItems": 1, "items": {
+                "type": "object", "required": ["responder_request_target"], "additionalProperties": False,
+                "properties": {"responder_request_target": {
+                    "type": "object", "required": ["id", "type"], "additionalProperties": False,
+                    "properties": {
+                        "id": {"type": "string", "minLength": 1, "maxLength": 32},
+                        "type": {"enum": ["user_reference", "escalation_policy_reference"]},
+                    },
+                }},
+            }},
+        },
+    },
+    "PUT /incidents/{id}/custom_fields/values": {
+        "type": "object", "required": ["custom_fields"], "additionalProperties": False,
+        "properties": {"custom_fields": {"type": "array", "minItems": 1, "items": {
+            "type": "object", "required": ["name", "value"], "additionalProperties": False,
+            "properties": {
+                "name": {"type": "string", "minLength": 1, "maxLength": 50},
+                "value": {"type": "string", "minLength": 1, "maxLength": 200},
+            },
+        }}},
+    },
 }  # fmt: skip
 
 
@@ -332,6 +404,10 @@ def _faults(schema: Mapping[str, Any], value: Any, at: str) -> list[str]:
     if schema["type"] == "string":
         fits = isinstance(value, str) and schema["minLength"] <= len(value) <= schema["maxLength"]
         return [] if fits else [f"{at} is no text of the right length"]
+    if schema["type"] == "array":
+        if not isinstance(value, list) or len(value) < schema["minItems"]:
+            return [f"{at} is no list of the right length"]
+        return [fault for n, one in enumerate(value) for fault in _faults(schema["items"], one, f"{at}[{n}]")]
     if not isinstance(value, dict):
         return [f"{at} is no object"]
     known = schema["properties"]

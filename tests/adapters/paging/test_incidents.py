@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
 import pytest
 
@@ -12,9 +14,9 @@ from bot.clock import ManualClock, SystemClock
 from bot.domain.alert import Alert
 from bot.errors import Unavailable
 from bot.log import JsonLog
-from bot.ports import Context, Paged, PagerDesk
+from bot.ports import Context, Paged, PagerDesk, Target, Written
 from tests.adapters.alerts.senders import BEGAN, INCIDENT, SENDERS
-from tests.adapters.paging.fake_pagerduty import FakePagerDuty
+from tests.adapters.paging.fake_pagerduty import SENDER, FakePagerDuty
 
 NAME = "Q7INCIDENT"
 
@@ -29,11 +31,11 @@ async def test_it_looks_acknowledges_notes_and_resolves(
     pager: PagerDuty, fake: FakePagerDuty, incident: dict[str, object]
 ) -> None:
     assert isinstance(pager, PagerDesk)
-    assert await pager.look(NAME) == Paged("triggered", ())
+    assert await pager.look(NAME) == Paged("triggered", (), frozenset())
     await pager.mark(NAME, "acknowledged")
     await pager.note(NAME, "Traffic moved.")
     await pager.mark(NAME, "resolved")
-    assert await pager.look(NAME) == Paged("resolved", ("Traffic moved.",))
+    assert await pager.look(NAME) == Paged("resolved", ("Traffic moved.",), frozenset())
     assert incident["notes"] == ["Traffic moved."]
     assert await pager.look("QNOBODY") is None
     assert all(one.headers["From"] for one in fake.asked)
@@ -79,7 +81,137 @@ async def test_one_that_fails_in_a_row_is_left_alone_for_a_while(
         await pager.look(NAME)
     assert len(fake.asked) == MOST
     clock.advance(PAUSE)
-    assert await pager.look(NAME) == Paged("triggered", ())
+    assert await pager.look(NAME) == Paged("triggered", (), frozenset())
+
+
+# ── what is told, who is asked in, what fields hold ───────────────────────────────────────────────────────────────
+
+POLICY = Target("escalation_policy", "PUS0KTE")
+SENDING = {
+    "update": lambda pager: pager.update(NAME, "x"),
+    "ask": lambda pager: pager.ask(NAME, POLICY, "x"),
+    "fill": lambda pager: pager.fill(NAME, {"ml_model": "fraud-scorer"}),
+}
+Sending = Callable[[PagerDuty], Awaitable[Written]]
+
+
+async def introduced(pager: PagerDuty, fake: FakePagerDuty) -> None:
+    """Let it learn who it is, so that the next question is the one a test is about."""
+    fake.person("PBOT", "Lastgood", SENDER)
+    fake.incidents["QOTHER"] = {"status": "triggered", "notes": [], "alerts": []}
+    await pager.ask("QOTHER", POLICY, "x")
+    fake.asked.clear()
+
+
+def done(incident: dict[str, object]) -> int:
+    return sum(len(cast("Any", incident.get(name, ()))) for name in ("updates", "asked", "fields"))
+
+
+async def test_it_tells_stakeholders_asks_in_and_fills_fields(
+    pager: PagerDuty, fake: FakePagerDuty, incident: dict[str, object]
+) -> None:
+    fake.person("PBOT", "Lastgood", SENDER)
+    fake.assigned = ["PANA"]
+    assert await pager.update(NAME, "Recovered.") == Written("done")
+    assert await pager.ask(NAME, POLICY, "Nobody has it.") == Written("done")
+    assert await pager.ask(NAME, Target("user", "PDANA"), "Nobody has it.") == Written("done")
+    assert await pager.fill(NAME, {"ml_model": "fraud-scorer", "bad_version": "42"}) == Written("done")
+    assert incident["updates"] == ["Recovered."]
+    assert incident["fields"] == {"ml_model": "fraud-scorer", "bad_version": "42"}
+    assert await pager.look(NAME) == Paged("triggered", (), frozenset({"PUS0KTE", "PDANA", "PANA"}))
+    requests = [one.body for one in fake.asked if one.path.endswith("responder_requests")]
+    assert [one["requester_id"] for one in requests] == ["PBOT", "PBOT"]
+    assert len([one for one in fake.asked if one.path == "/users"]) == 1  # our own id does not change
+
+
+async def test_a_pager_that_does_not_show_whom_it_asked_is_no_proof_that_nobody_was(
+    pager: PagerDuty, fake: FakePagerDuty, incident: dict[str, object]
+) -> None:
+    fake.responders = None
+    assert await pager.look(NAME) == Paged("triggered", (), None)
+
+
+async def test_those_behind_a_policy_that_was_asked_in_count_as_asked(
+    pager: PagerDuty, fake: FakePagerDuty, incident: dict[str, object]
+) -> None:
+    target = {"id": "PUS0KTE", "type": "escalation_policy", "incidents_responders": [{"user": {"id": "PDANA"}}]}
+    shown = {
+        "status": "triggered",
+        "responder_requests": [{"responder_request_targets": [{"responder_request_target": target}]}],
+    }
+    fake.body(json.dumps({"incident": shown}))
+    there = await pager.look(NAME)
+    assert there is not None
+    assert there.asked == frozenset({"PUS0KTE", "PDANA"})
+
+
+async def test_a_person_is_found_by_the_whole_address_only(pager: PagerDuty, fake: FakePagerDuty) -> None:
+    fake.person("PNEAR", "Dana Roeburn", "dana@acme.example.org")
+    assert await pager.person("Dana@acme.example") == "PDANA"
+    assert await pager.person("dana@acme.exampl") is None
+
+
+async def test_nobody_is_asked_in_by_a_user_pagerduty_does_not_know(
+    pager: PagerDuty, fake: FakePagerDuty, incident: dict[str, object]
+) -> None:
+    written = await pager.ask(NAME, POLICY, "x")
+    assert written == Written("refused", "PagerDuty knows no user with the address of pagerduty.from")
+    assert done(incident) == 0
+
+
+@pytest.mark.parametrize("sending", SENDING.values(), ids=SENDING)
+@pytest.mark.parametrize("headers", [{}, {"ratelimit_reset": "7"}], ids=["no headers", "headers"])
+async def test_what_a_limited_pager_did_not_take_may_be_sent_again(
+    pager: PagerDuty, fake: FakePagerDuty, incident: dict[str, object], sending: Sending, headers: dict[str, str]
+) -> None:
+    await introduced(pager, fake)
+    fake.status(429, 1, **headers)
+    with pytest.raises(Unavailable, match="in 7 s" if headers else "answered 429$"):
+        await sending(pager)
+    assert done(incident) == 0
+
+
+@pytest.mark.parametrize("sending", SENDING.values(), ids=SENDING)
+@pytest.mark.parametrize(("fault", "there"), [("500", 0), ("drop", 0), ("lose", 1)])
+async def test_nobody_knows_what_became_of_what_was_sent_and_not_answered(
+    pager: PagerDuty, fake: FakePagerDuty, incident: dict[str, object], sending: Sending, fault: str, there: int
+) -> None:
+    await introduced(pager, fake)
+    {"500": lambda: fake.status(500), "drop": fake.drop, "lose": fake.lose}[fault]()
+    written = await sending(pager)
+    assert (written.state, len(fake.asked), done(incident)) == ("unknown", 1, there)
+
+
+async def test_what_was_never_sent_is_said_to_be_so(
+    pager: PagerDuty, fake: FakePagerDuty, incident: dict[str, object], secrets: dict[str, str]
+) -> None:
+    assert pager.writes
+    secrets["PAGERDUTY_TOKEN"] = ""
+    with pytest.raises(Unavailable, match="PAGERDUTY_TOKEN is not set"):
+        await pager.update(NAME, "x")
+    assert not pager.writes
+    secrets["PAGERDUTY_TOKEN"] = fake.token
+    await fake.stop()
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        await pager.update(NAME, "x")
+
+
+@pytest.mark.parametrize("status", [402, 403])
+async def test_an_account_without_the_ability_refuses_in_its_own_words(
+    pager: PagerDuty, fake: FakePagerDuty, incident: dict[str, object], status: int
+) -> None:
+    await introduced(pager, fake)
+    fake.responders = status
+    why = f"PagerDuty answered {status}: Account does not have the ability"
+    assert await pager.ask(NAME, POLICY, "x") == Written("refused", why)
+
+
+async def test_a_field_the_account_does_not_have_refuses_all_of_them(
+    pager: PagerDuty, fake: FakePagerDuty, incident: dict[str, object]
+) -> None:
+    written = await pager.fill(NAME, {"ml_model": "fraud-scorer", "modle": "x"})
+    assert written == Written("refused", "PagerDuty answered 400: Invalid Input Provided; modle does not exist")
+    assert done(incident) == 0
 
 
 # ── what the webhook leaves out ───────────────────────────────────────────────────────────────────────────────────
