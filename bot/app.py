@@ -246,15 +246,18 @@ class Application:
         if sealed is not None:  # everything written before is covered, that it is erased too
             await self.store.forget(overdue)
         now = self.world.clock.now()
+        ended = [stream for stream in sealed or () if stream.startswith("incident/") and await self._is_over(stream)]
         await self.store.wake(
             [
                 Work(f"surface/{surface.lane_of(stream)}", stream, now)
-                for stream in sealed or ()
-                if stream.startswith("incident/")
+                for stream in ended  # whose thread waits for the seal
                 for surface in self.world.surfaces
             ]
         )
         return now + CHECKPOINT_EVERY
+
+    async def _is_over(self, stream: str) -> bool:
+        return (await self.world.incident(stream)).phase is Phase.CLOSED
 
     async def _retention(self, work: Work) -> datetime | None:
         del work
