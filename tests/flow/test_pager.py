@@ -18,7 +18,8 @@ from bot.domain import entries as e
 from bot.domain.alert import Alert
 from bot.domain.incident import Incident
 from bot.domain.model import Owner
-from bot.flow.pager import AGAIN, KEPT_UP, PAGER_LANE, _values, follow
+from bot.flow.pager import AGAIN, KEPT_UP, PAGER_LANE, follow
+from bot.flow.pager_incident import values_of
 from bot.flow.world import World
 from bot.ports import InboundDone, PagerDesk, Written
 from tests.flow.corridor import ROLES, People, Quiet
@@ -610,7 +611,7 @@ async def test_fields_hold_what_is_known_and_are_set_when_it_changes() -> None:
 
 def test_every_fact_that_may_be_configured_is_one_that_is_written() -> None:
     names = {one.alias or name for name, one in FieldNames.model_fields.items()}
-    assert _values(folded(), {name: name for name in names}).keys() == names
+    assert values_of(folded(), {name: name for name in names}).keys() == names
 
 
 def folded() -> Incident:
