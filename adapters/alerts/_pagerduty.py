@@ -20,7 +20,7 @@ MOST = 100  # alerts of an incident that are looked at
 
 
 class Asked:
-    """Asks `GET /incidents/{id}/alerts` of the REST API v2."""
+    """Asks `GET /incidents/{id}/alerts` of the REST API v2, and where they name no model the incident's custom fields."""
 
     def __init__(self, context: Context, services: Sequence[str]) -> None:
         """Ask with PAGERDUTY_TOKEN, without one nothing; `services` are those whose incidents belong to models."""
@@ -68,15 +68,23 @@ class Asked:
     async def _completed(self, alert: Alert) -> Alert:
         if "needs_enrichment" not in alert.flags or not self._secret("PAGERDUTY_TOKEN"):
             return alert
+        incident = f"/incidents/{alert.extra.get('incident_id')}"
+        labels = _labels(await self._asked(f"{incident}/alerts", {"limit": MOST}))
+        if not extract.named(labels)["model"]:
+            labels = {**_fields(await self._asked(f"{incident}/custom_fields/values", {})), **labels}
+        return _filled(alert, labels)
+
+    async def _asked(self, path: str, params: Params) -> bytes:
+        """Give an answer, an empty one where the account has nothing of the kind. Raises Unavailable."""
         try:
             async with asyncio.timeout(WITHIN):
-                answer = await self._rest.get(f"/incidents/{alert.extra.get('incident_id')}/alerts", {"limit": MOST})
+                answer = await self._rest.get(path, params)
         except TimeoutError as error:
             raise Unavailable("PagerDuty did not answer") from error
         if answer.status == 429 or answer.status >= 500:
             message = f"PagerDuty answered {answer.status}"
             raise Unavailable(message)
-        return _filled(alert, _labels(answer.body)) if answer.status == 200 else alert
+        return answer.body if answer.status == 200 else b""
 
 
 def _event(incident: dict[str, Any]) -> tuple[str, bytes]:
@@ -111,6 +119,16 @@ def _labels(body: bytes) -> dict[str, str]:
     if not told:
         return {}
     return {name: text for name, text in told[0].items() if all(one.get(name) == text for one in told)}
+
+
+def _fields(body: bytes) -> dict[str, str]:
+    """Read the incident's custom fields, which people or a workflow fill in."""
+    try:
+        rows = extract.rows(extract.inside(orjson.loads(body), "custom_fields"))
+    except ValueError:
+        return {}
+    found = {extract.word(extract.inside(one, "name")): extract.inside(one, "value") for one in rows}
+    return extract.texts({name: value for name, value in found.items() if name and isinstance(value, str)})
 
 
 def _details(alert: Any) -> dict[str, str]:

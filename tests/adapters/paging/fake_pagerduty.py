@@ -216,6 +216,11 @@ class FakePagerDuty:
                 return Reply(200, json.dumps({"responder_request": {"message": asked.body["message"]}}))
             case "POST", ["responder_requests"]:
                 return _no(self.responders or 500, "Account does not have the ability")
+            case "GET", ["custom_fields", "values"]:
+                if found.get("no_fields"):
+                    return _no(402, "Account does not have the ability")
+                fields = [{"name": name, "value": value} for name, value in found.get("fields", {}).items()]
+                return Reply(200, json.dumps({"custom_fields": fields}))
             case "PUT", ["custom_fields", "values"]:
                 values = {one["name"]: one["value"] for one in asked.body["custom_fields"]}
                 if odd := sorted(values.keys() - self.fields):

@@ -225,7 +225,11 @@ def asking(fake: FakePagerDuty, token: str, *services: str) -> Asked:
 
 async def completed(fake: FakePagerDuty, token: str, *alerts: object) -> Alert:
     fake.incidents[NAME] = {"status": "triggered", "notes": [], "alerts": list(alerts)}
-    async with asking(fake, token) as asked:
+    return await asked_about(fake, token)
+
+
+async def asked_about(fake: FakePagerDuty, token: str | None = None) -> Alert:
+    async with asking(fake, fake.token if token is None else token) as asked:
         (found,) = (await asked.completed(SENDERS["pagerduty"].parse())).alerts
         return found
 
@@ -261,6 +265,21 @@ async def test_two_models_in_one_incident_name_neither(fake: FakePagerDuty) -> N
         fake, fake.token, custom(model="fraud-scorer", env="prod"), custom(model="ranker", env="prod")
     )
     assert (found.model, found.environment) == (None, "prod")
+
+
+async def test_where_the_alerts_name_no_model_the_custom_fields_of_the_incident_may(fake: FakePagerDuty) -> None:
+    fake.incidents[NAME] = {"status": "triggered", "notes": [], "alerts": [custom(sli="error_ratio")]}
+    fake.incidents[NAME]["fields"] = {"model": "fraud-scorer", "env": "prod", "sli": "other", "seen": 3}
+    found = await asked_about(fake)
+    assert (found.model, found.environment, found.sli) == ("fraud-scorer", "prod", "error_ratio")
+    assert "needs_enrichment" not in found.flags
+    fake.incidents[NAME]["no_fields"] = True
+    assert (await asked_about(fake)).model is None
+
+
+async def test_alerts_that_name_the_model_are_enough(fake: FakePagerDuty) -> None:
+    await completed(fake, fake.token, custom(model="fraud-scorer"))
+    assert [one.path for one in fake.asked] == [f"/incidents/{NAME}/alerts"]
 
 
 async def test_without_a_token_nothing_is_asked(fake: FakePagerDuty) -> None:
