@@ -57,7 +57,7 @@ def _told(name: str, part: list[Finding] | BaseException) -> list[Finding]:
         return part
     if not isinstance(part, Exception):
         raise part
-    mend = "This is a mistake of Lastgood's: please report it with this line."
+    mend = "This is a mistake of Lastgood's: report it with this line."
     return [Finding(name, None, f"the look broke off ({type(part).__name__})", mend)]
 
 

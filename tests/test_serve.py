@@ -170,7 +170,7 @@ def test_a_database_newer_than_the_code_is_one_line(site: Path, slack: str) -> N
     migrate(f"sqlite:///{site}/lastgood.db")
     with contextlib.closing(sqlite3.connect(site / "lastgood.db", isolation_level=None)) as connection:
         connection.execute("UPDATE meta SET value='99' WHERE name='format'")
-    assert "was written by a newer Lastgood (format 99, this one knows 3)" in refused(site, slack)
+    assert "was written by a newer Lastgood (format 99, this one knows 4)" in refused(site, slack)
 
 
 def test_a_locked_database_is_one_line(site: Path, slack: str) -> None:
@@ -189,7 +189,7 @@ def full_after(size: int) -> Callable[[], None]:
 
 def test_a_disk_too_full_for_a_new_database_is_one_line(site: Path, slack: str) -> None:
     said = refused(site, slack, limit=full_after(8192))
-    assert said == "✗ The timeline lastgood.db cannot be brought to format 3: disk I/O error. Nothing was changed."
+    assert said == "✗ The timeline lastgood.db cannot be brought to format 4: disk I/O error. Nothing was changed."
 
 
 def test_a_disk_too_full_for_one_more_entry_is_one_line(site: Path, slack: str) -> None:
