@@ -27,6 +27,7 @@ from bot.store.schema import FORMAT, exists, format_of
 from bot.store.timeline import Store
 
 __all__ = ["Finding", "examined"]
+Look = Callable[[], Awaitable[Iterable[Finding]]]
 SLIS = 20  # of each metric source, asked at most eight at a time
 
 
@@ -36,10 +37,10 @@ async def examined(settings: Settings) -> list[Finding]:
     config, problems, _ = await asyncio.to_thread(examine, settings)
     first = _configuration(problems)
     if config is None:
-        return [first, *await _timed("database", lambda: _database(settings))]
+        return [first, *await _all({"database": lambda: _database(settings)})]
     clock = SystemClock()
     build = Builder(config, settings, clock, JsonLog(clock, io.StringIO(), quiet=True))
-    looks: dict[str, Callable[[], Awaitable[Iterable[Finding]]]] = {
+    looks: dict[str, Look] = {
         "database": lambda: _database(settings),
         "Slack": lambda: slack(config, settings),
         "senders": lambda: _senders(build, settings),
@@ -47,8 +48,13 @@ async def examined(settings: Settings) -> list[Finding]:
         "metrics": lambda: _metrics(config, build),
         "signing key": lambda: _key(settings),
     }
+    return [first, *await _all(looks)]
+
+
+async def _all(looks: dict[str, Look]) -> list[Finding]:
+    """Take every look at once; give what they found, in their order."""
     parts = await asyncio.gather(*(_timed(name, look) for name, look in looks.items()), return_exceptions=True)
-    return [first, *(one for name, part in zip(looks, parts, strict=True) for one in _told(name, part))]
+    return [one for name, part in zip(looks, parts, strict=True) for one in _told(name, part)]
 
 
 def _told(name: str, part: list[Finding] | BaseException) -> list[Finding]:
@@ -61,7 +67,7 @@ def _told(name: str, part: list[Finding] | BaseException) -> list[Finding]:
     return [Finding(name, None, f"the look broke off ({type(part).__name__})", mend)]
 
 
-async def _timed(name: str, look: Callable[[], Awaitable[Iterable[Finding]]]) -> list[Finding]:
+async def _timed(name: str, look: Look) -> list[Finding]:
     """Take one look, for so long at most; what is known to go wrong is a finding with its mend."""
     try:
         async with asyncio.timeout(2 * WITHIN):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +21,7 @@ from bot.domain.ledger import Ledger, Served
 from bot.domain.ledger import fold as fold_ledger
 from bot.domain.orders import LOGINS, SWITCH, Orders
 from bot.domain.plan import Plan
+from bot.domain.roles import MEMBER
 from bot.domain.traffic import TrafficSplit
 from bot.errors import LastgoodError
 from bot.report import facts, story
@@ -35,7 +35,6 @@ from bot.terminal import local, row
 
 Found = TypeVar("Found")
 Name = Callable[[str], str]
-_ACCOUNT = re.compile(r"[UW][A-Z0-9]+")
 Deciders = dict[tuple[str, str, datetime], str]
 
 
@@ -366,7 +365,7 @@ def deployed_by(ledger: Ledger, split: TrafficSplit, at: datetime, name: Name) -
         return ""
     last = max(told, key=lambda one: one.since)
     said = str(last.by)
-    return f"deploy {local(last.since, '%H:%M')}, {name(said) if _ACCOUNT.fullmatch(said) else words.plain(said, 40)}"
+    return f"deploy {local(last.since, '%H:%M')}, {name(said) if MEMBER.fullmatch(said) else words.plain(said, 40)}"
 
 
 def stretch(served: Served) -> dict[str, Any]:

@@ -266,6 +266,8 @@ async def test_a_look_that_breaks_off_is_one_line_and_stops_no_other(here: Surge
     found = await here.look()
     assert (found["database"].ok, found["database"].detail) == (None, "the look broke off (ValueError)")
     assert found["Slack token"].ok is True
+    (here.folder / "lastgood.yaml").write_text("version: 1\nslak: {}\n")
+    assert (await here.look())["database"].detail == "the look broke off (ValueError)"
 
 
 async def test_another_file_is_looked_at_when_it_is_named(here: Surgery, tmp_path: Path) -> None:

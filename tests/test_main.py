@@ -659,6 +659,12 @@ def test_incidents_that_closed_long_ago_are_laid_to_rest_by_hand_and_read_as_bef
     assert site("timeline", "show", "01OLD").out == before
     assert site("timeline", "verify").code == 0
     assert site("db", "rest", "--days", "3").code == 2
+    with sqlite3.connect("lastgood.db") as connection:
+        connection.execute("DROP TABLE archive")
+    connection.close()
+    refused = site("db", "rest", "--days", "30")
+    assert (refused.code, refused.out) == (1, "")  # what may not be done is no "0 incidents laid to rest"
+    assert "no such table: archive" in refused.err
 
 
 def test_a_migration_is_said_and_may_be_repeated(run: Run) -> None:

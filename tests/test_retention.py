@@ -14,9 +14,9 @@ from bot.clock import ManualClock
 from bot.config import RetentionConfig
 from bot.domain.alert import RawRequest
 from bot.domain.entries import IncidentClosed, IncidentOpened
-from bot.ports import Append, InboundDone, Write
+from bot.ports import LOOKS, Append, InboundDone, Write
 from bot.report.facts import projected
-from bot.retention import EVERY, SOON, tidy
+from bot.retention import EVERY, LANE, SOON, tidy
 from bot.store import inbox
 from bot.store.schema import migrate
 from bot.store.timeline import Store
@@ -142,3 +142,7 @@ async def test_a_role_that_may_not_even_look_is_said_and_the_rest_goes_on(store:
     log = NotedLog()
     assert await tidy(store, KEEP, clock.now(), log) == clock.now() + SOON
     assert [line.split(" ")[0] for line in log.lines] == ["retention.refused"]
+
+
+def test_it_comes_after_everything_that_somebody_waits_for() -> None:
+    assert LANE in LOOKS

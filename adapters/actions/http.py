@@ -42,8 +42,9 @@ class HttpConfig(BaseModel):
 
     `requests` are sent and every one must be answered with 2xx, which warms a version; the last one within `slowest`, or
     it is still cold. `state` is asked for what became of a request whose answer was lost: 2xx when it was done, 404 when
-    it was not. `undo` takes it back, and may be asked twice; `leaves` says what stays and somebody must clear. `repeatable` says that asking twice does no harm. `provides_capacity` says that the
-    version is scaled for the full load by it.
+    it was not. `undo` takes it back, and may be asked twice; `leaves` says what stays and somebody must clear.
+    `repeatable` says that asking twice does no harm. `provides_capacity` says that the version is scaled for the full load
+    by it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

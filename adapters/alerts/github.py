@@ -93,7 +93,8 @@ def _change(found: dict[str, Any], one: dict[str, Any], raw: RawRequest) -> Aler
         "severity": Severity.ERROR if state in _FAILED else Severity.INFO, **place,
         "environment": place["environment"] or extract.word(status.get("environment")) or extract.word(one.get("environment")) or None,
         "starts_at": starts, "summary": summary, "labels": {name: text for name, text in labels.items() if text},
-        "annotations": {"summary": summary}, "extra": {"by": by} if (by := _by(one, payload)) else {}, "links": extract.links((("source", status.get("log_url") or status.get("target_url")),)),
+        "annotations": {"summary": summary}, "extra": {"by": by} if (by := _by(one, payload)) else {},
+        "links": extract.links((("source", status.get("log_url") or status.get("target_url")),)),
         "raw": {"id": raw.id, "pointer": "/deployment"}, "flags": frozenset(flags),
     })  # fmt: skip
 

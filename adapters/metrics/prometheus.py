@@ -21,6 +21,7 @@ from bot.errors import Unavailable
 from bot.ports import Context
 
 WHO = "Prometheus"
+MINUTE = timedelta(minutes=1)
 APART = 1.0  # seconds an answer may be from the time it was asked for; more is somebody's cache
 
 
@@ -53,7 +54,7 @@ class PrometheusQuery(BaseModel):
     requests: str | None = Field(default=None, min_length=1)
     errors: str | None = None
     total: str | None = None
-    window: Annotated[Duration, Field(ge=timedelta(seconds=10), le=timedelta(hours=1))] = timedelta(minutes=1)
+    window: Annotated[Duration, Field(ge=timedelta(seconds=10), le=timedelta(hours=1))] | None = None  # 1 min
 
     @field_validator("errors", "total")
     @classmethod
@@ -67,6 +68,8 @@ class PrometheusQuery(BaseModel):
             raise ValueError("give either query, or errors and total")
         if counted and self.requests is not None:
             raise ValueError("requests belongs to query; total counts them here")
+        if not counted and self.window is not None:
+            raise ValueError("window belongs to errors and total; a query names its own")
         return self
 
     @property
@@ -83,7 +86,7 @@ class PrometheusQuery(BaseModel):
 
     @property
     def _within(self) -> str:
-        return f"{self.window.total_seconds():.0f}s"
+        return f"{(self.window or MINUTE).total_seconds():.0f}s"
 
 
 def _failing(errors: Selector, window: str) -> str:

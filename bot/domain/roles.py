@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -11,7 +12,8 @@ from pydantic import Field, field_validator, model_validator
 from bot.domain.duration import Duration, Positive
 from bot.domain.value import Value
 
-MemberId = Annotated[str, Field(pattern=r"^[UW][A-Z0-9]+$")]
+MEMBER = re.compile(r"[UW][A-Z0-9]+")  # how Slack writes an account's id
+MemberId = Annotated[str, Field(pattern=f"^{MEMBER.pattern}$")]
 PagerDutyId = Annotated[str, Field(pattern=r"^[A-Z0-9]{1,32}$")]
 UsergroupId = Annotated[str, Field(pattern=r"^S[A-Z0-9]+$")]
 TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]

@@ -5,20 +5,19 @@ A sender's word takes a vote away and never gives one, so it needs no proof beyo
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
 
 from bot.domain import words
 from bot.domain.alert import Alert
 from bot.domain.entries import sender_of
 from bot.domain.ledger import Ledger
+from bot.domain.roles import MEMBER
 from bot.domain.traffic import Finding
 from bot.errors import AdapterError
 from bot.flow.targets import within
 from bot.flow.world import World
 
 WITHIN = timedelta(seconds=5)
-_ACCOUNT = re.compile(r"[UW][A-Z0-9]{2,30}")
 Known = tuple[str | None, tuple[Finding, ...]]
 
 
@@ -31,7 +30,7 @@ async def deployed_by(ledger: Ledger, version: str, world: World) -> Known:
         return None, ()
     people = getattr(getattr(world.sources.get(change.source), "config", None), "people", {})
     said = people.get(change.by, change.by)
-    if _ACCOUNT.fullmatch(said):
+    if MEMBER.fullmatch(said):
         return said, ()
     if "@" not in said:
         return None, (_unknown(change, f"Name them under sources.{change.source}.people."),)

@@ -32,17 +32,15 @@ async def open_one(stream: str, world: World) -> datetime | None:
         return None
     if isinstance(last, TicketOpened) and (last.done or last.final):
         return None
-    act, attempt = act_beside(incident, "ticket"), last.attempt if last else 0
+    act, attempt = act_beside(incident, "ticket"), 1 + (last.attempt if last else 0)
     open_ended = isinstance(last, TicketAsked) or (isinstance(last, TicketOpened) and last.lost)
     ended = await became_of(incident, world, name, act) if open_ended else None
     if ended is None:
-        attempt += 1
         await _written(incident, TicketAsked(action=name, attempt=attempt), world)
         ended = await asked_of(incident, world, name, act)
     final = ended.final or (attempt > len(BACKOFF) and not ended.done)
     told = TicketOpened(done=ended.done, detail=ended.detail, attempt=attempt, lost=ended.lost, final=final)
-    if told != last:  # the same is told once
-        await _written(incident, told, world)
+    await _written(incident, told, world)
     return None if ended.done or final else world.clock.now() + BACKOFF[attempt - 1]
 
 

@@ -86,8 +86,8 @@ BEGIN
 END $body$;
 """
 
-# Only bodies the archive holds may be taken from their rows, only long after the stream's last entry, and only by whoever
-# owns the database: a role that serves may not take anything from the timeline.
+# Only bodies the archive holds may be taken from their rows, and only by whoever owns the database: a role that serves may
+# not take anything from the timeline.
 ARCHIVE = """
 CREATE FUNCTION lastgood_rests() RETURNS trigger LANGUAGE plpgsql AS $body$
 BEGIN

@@ -83,6 +83,20 @@ async def test_a_ticket_whose_answer_was_lost_is_looked_up_before_it_is_asked_fo
     assert (last.done, last.sentence()) == (done, said)
 
 
+async def test_a_tracker_that_stays_away_from_the_question_what_became_of_it_is_given_up_too() -> None:
+    here, stream = await noted()
+    here.doers["tracker"].answers = [Outcome.INDETERMINATE]
+    assert await open_one(stream, here.world) is not None
+    here.world = replace(here.world, actions={})  # whom nobody can ask any more
+    turns = 0
+    while await open_one(stream, here.world) is not None:
+        turns += 1
+    assert turns == len(BACKOFF) - 1
+    last = here.last(stream, e.TicketOpened)
+    assert (last.done, last.lost, last.final) == (False, True, True)
+    assert len(here.doers["tracker"].did) == 1
+
+
 async def test_whoever_ends_between_the_intent_and_the_answer_leaves_it_to_be_looked_up() -> None:
     here, stream = await noted()
     here.memory.put(stream, e.TicketAsked(action="tracker"))

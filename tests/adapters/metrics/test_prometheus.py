@@ -162,6 +162,7 @@ async def test_two_counters_are_a_ratio_and_its_size_within_a_window(serve: Serv
         ({"errors": "a"}, "give either query, or errors and total"),
         ({"query": "v", "total": "b"}, "give either query, or errors and total"),
         ({"errors": "a", "total": "b", "requests": "n"}, "total counts them here"),
+        ({"query": "v", "window": "1m"}, "window belongs to errors and total"),
         ({"errors": "sum(a)", "total": "b"}, "is not a selector"),
         ({"errors": "a", "total": "b", "window": "5s"}, "greater than or equal"),
     ],
